@@ -1,0 +1,212 @@
+"""Arguments are checked once, at the door: what comes out of here is clean, below nothing checks again.
+
+Every error names what is wrong, the value received and what would be right.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Image = NDArray[Any]
+Mask = NDArray[np.uint8]
+
+
+class InputError(ValueError):
+    """An argument or a file that cannot be used; the message says what would be right."""
+
+
+def finite_number(name: str, value: Any) -> float:
+    """Return `value` as a float, or say why it is no finite number.
+
+    Examples
+    --------
+    >>> finite_number("dx", 2)
+    2.0
+    >>> finite_number("dx", float("nan"))
+    Traceback (most recent call last):
+    ...
+    alignment._checks.InputError: dx is nan; give a finite number
+    """
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise InputError(f"{name} is {_shown(value)}; give a finite number")
+    number = float(value)
+    if not math.isfinite(number):
+        raise InputError(f"{name} is {number}; give a finite number")
+    return number
+
+
+def positive_number(name: str, value: Any) -> float:
+    """Return `value` as a float above zero."""
+    number = finite_number(name, value)
+    if number <= 0:
+        raise InputError(f"{name} is {number:g}; give a number above 0")
+    return number
+
+
+def number_between(name: str, value: Any, low: float, high: float) -> float:
+    """Return `value` as a float in [low, high]."""
+    number = finite_number(name, value)
+    if not low <= number <= high:
+        raise InputError(f"{name} is {number:g}; give a number from {low:g} to {high:g}")
+    return number
+
+
+def whole_number(name: str, value: Any, *, at_least: int = 0) -> int:
+    """Return `value` as an int that is not below `at_least`."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise InputError(f"{name} is {_shown(value)}; give a whole number of at least {at_least}")
+    if int(value) < at_least:
+        raise InputError(f"{name} is {int(value)}; give a whole number of at least {at_least}")
+    return int(value)
+
+
+def one_of(name: str, value: Any, choices: Collection[str]) -> str:
+    """Return `value` if it is one of the names in `choices`."""
+    if isinstance(value, str) and value in choices:
+        return value
+    listed = ", ".join(repr(choice) for choice in choices)
+    raise InputError(f"{name} is {_shown(value)}; give one of {listed}")
+
+
+def pair_of_numbers(name: str, value: Any) -> tuple[float, float]:
+    """Return `value` as two finite floats (dx, dy)."""
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+        raise InputError(f"{name} is {_shown(value)}; give two numbers (dx, dy) in pixels")
+    return finite_number(f"{name}[0]", value[0]), finite_number(f"{name}[1]", value[1])
+
+
+def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image, Mask | None]:
+    """Return a clean floating copy or view of an image, and the mask of what may be used of it.
+
+    Parameters
+    ----------
+    name : str
+        What the error messages call it.
+    value : array_like of shape (H, W), or (H, W, C) where `channels` is true
+        Grey levels. float32 and float64 are kept as they are; 8- and 16-bit integers become float32, wider integers
+        float64, divided by the largest value of their dtype.
+    channels : bool
+        Whether a third axis is welcome.
+
+    Returns
+    -------
+    array : ndarray
+        C-contiguous, native byte order, float32 or float64, finite: what was not is 0 here.
+    mask : uint8 ndarray of shape (H, W), or None
+        1 where the value was finite and not masked; None where that is everywhere.
+
+    Raises
+    ------
+    InputError
+        If it is no image: wrong number of axes, no pixels, or a dtype without grey levels.
+    """
+    array = _array(name, value)
+    wanted = (2, 3) if channels else (2,)
+    if array.ndim not in wanted:
+        right = "a grey image of shape (H, W)" + (" or a colour image of shape (H, W, C)" if channels else "")
+        raise InputError(f"{name} has shape {array.shape}; give {right}")
+    if array.size == 0:
+        raise InputError(f"{name} has shape {array.shape}, without a single pixel; give at least one")
+    clean = as_floating(name, array)
+    usable = np.isfinite(clean)
+    if isinstance(value, np.ma.MaskedArray):
+        usable &= ~np.ma.getmaskarray(value)
+    if usable.all():
+        return clean, None
+    if clean.ndim == 3:
+        usable = usable.all(axis=2)
+        clean = np.where(usable[:, :, None], clean, clean.dtype.type(0))
+    else:
+        clean = np.where(usable, clean, clean.dtype.type(0))
+    return clean, np.ascontiguousarray(usable, np.uint8)
+
+
+def as_floating(name: str, array: NDArray[Any]) -> Image:
+    """Return `array` as C-contiguous float32 or float64; integers are divided by the largest value of their dtype."""
+    kind = array.dtype.kind
+    if kind == "f" and array.dtype.itemsize in (4, 8):
+        return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    if kind == "f" and array.dtype.itemsize == 2:
+        return np.ascontiguousarray(array, np.float32)
+    if kind == "b":
+        return np.ascontiguousarray(array, np.float32)
+    if kind in "iu":
+        # beyond 16 bits float32 would drop grey levels
+        floating = np.dtype(np.float32 if array.dtype.itemsize <= 2 else np.float64)
+        return np.ascontiguousarray(array, floating) / floating.type(np.iinfo(array.dtype).max)
+    raise InputError(f"{name} has dtype {array.dtype}; give grey levels as integers, float32 or float64")
+
+
+def mask(name: str, value: ArrayLike | None, shape: tuple[int, int]) -> Mask | None:
+    """Return a mask as uint8 zeros and ones (1: use), or None where every pixel may be used."""
+    if value is None:
+        return None
+    array = _array(name, value)
+    if array.shape != shape:
+        raise InputError(f"{name} has shape {array.shape} but its image has {shape}; give one value for each pixel")
+    if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
+        raise InputError(f"{name} holds values other than True and False; True means: use this pixel")
+    if not array.any():
+        raise InputError(f"{name} leaves no pixel to use; True means: use this pixel")
+    return None if array.all() else np.ascontiguousarray(array, np.uint8)
+
+
+def same_shape(reference: Image, moving: Image) -> None:
+    """Refuse a pair of images of different sizes."""
+    if reference.shape != moving.shape:
+        raise InputError(
+            f"reference has shape {reference.shape} but moving has {moving.shape}; crop both to the same shape first"
+        )
+
+
+def window(name: str, value: Any, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return a domain as (top, bottom, left, right) inside an image of `shape`, bottom and right exclusive.
+
+    "frame" is the whole image; "interior" its middle 80 % along each axis.
+    """
+    height, width = shape
+    if isinstance(value, str):
+        if one_of(name, value, ("frame", "interior")) == "frame":
+            return 0, height, 0, width
+        return height // 10, height - height // 10, width // 10, width - width // 10
+    right_form = 'give "frame", "interior" or (top, bottom, left, right)'
+    if not isinstance(value, Sequence | np.ndarray) or len(value) != 4:
+        raise InputError(f"{name} is {_shown(value)}; {right_form}")
+    top, bottom, left, right = (whole_number(f"{name}[{i}]", v) for i, v in enumerate(value))
+    if not (top < bottom <= height and left < right <= width):
+        raise InputError(
+            f"{name} is {(top, bottom, left, right)}, which is no window inside an image of shape {shape}; "
+            f"{right_form} with 0 <= top < bottom <= {height} and 0 <= left < right <= {width}"
+        )
+    return top, bottom, left, right
+
+
+def common_dtype(first: Image, second: Image) -> tuple[Image, Image]:
+    """Return both images in the wider of their two floating dtypes."""
+    dtype = np.result_type(first, second)
+    return first.astype(dtype, copy=False), second.astype(dtype, copy=False)
+
+
+def _array(name: str, value: ArrayLike) -> NDArray[Any]:
+    """Make an array of `value`, or say that it is none."""
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name} is {_shown(value)}; give a rectangular array of numbers") from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{name} has dtype {array.dtype}; give grey levels as integers, float32 or float64")
+    return array
+
+
+def _shown(value: Any) -> str:
+    """Show a value inside a sentence, cut short where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"a {type(value).__name__} that starts {text[:40]}..."

@@ -1,0 +1,372 @@
+"""The loops that run over pixels; the only file of the package that knows Numba.
+
+All jitted code lives here because Numba's cache on disk does not notice a change in a jitted function that was
+imported from another file. A kernel takes plain numbers and arrays, checks nothing, and trusts its caller that
+images are C-contiguous and of one floating dtype.
+
+The displacement comes in split: (kx, ky) are its integer parts and (a, b) in [0, 1] the rest. A translation has the
+same four bilinear weights at every pixel, so a row of the interpolated image is made of four *slices* of two rows of
+the moving image. Slices that are all indexed from zero vectorise; a signed offset inside the index does not.
+
+Sums over one row are taken in the dtype of the images, the rows are added in float64.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+# Sums only vectorise where they may be reassociated. `nnan` and `ninf` must never join: non-finite pixels are tested for.
+_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+
+
+def _jit(function):
+    """Compile with the one policy of this package; without a folder to cache in, compile anew in each process."""
+    try:
+        return numba.njit(function, cache=True, nogil=True, fastmath=_FASTMATH, error_model="numpy")
+    except RuntimeError:  # "no locator available": neither the package folder nor the user's cache can be written
+        return numba.njit(function, nogil=True, fastmath=_FASTMATH, error_model="numpy")
+
+
+@_jit
+def interpolate(image, upper, lower, left, right, weights, out):
+    r"""Write the weighted sum of four neighbours of every pixel: one kernel for the shift and both its slopes.
+
+    Notes
+    -----
+    .. math:: out[y, x] = w_0 A[u_y, l_x] + w_1 A[u_y, r_x] + w_2 A[l_y, l_x] + w_3 A[l_y, r_x]
+
+    where an index of -1 stands for a zero outside the frame.
+    """
+    zero = image.dtype.type(0)
+    w0, w1, w2, w3 = weights
+    for y in range(out.shape[0]):
+        row_u = image[max(upper[y], 0)]
+        row_l = image[max(lower[y], 0)]
+        u_inside = upper[y] >= 0
+        l_inside = lower[y] >= 0
+        for x in range(out.shape[1]):
+            m0 = left[x]
+            m1 = right[x]
+            p = row_u[m0] if u_inside and m0 >= 0 else zero
+            q = row_u[m1] if u_inside and m1 >= 0 else zero
+            s = row_l[m0] if l_inside and m0 >= 0 else zero
+            t = row_l[m1] if l_inside and m1 >= 0 else zero
+            out[y, x] = w0 * p + w1 * q + w2 * s + w3 * t
+
+
+@_jit
+def sums_mse(reference, moving, rectangle, origin, fraction, used, usable):
+    r"""Return the four sums behind the MSE and its gradient over a rectangle of the reference.
+
+    Parameters
+    ----------
+    reference, moving : array of shape (M, N) and (P, Q)
+    rectangle : (top, bottom, left, right)
+        Rows and columns of the reference to sum over.
+    origin : (row, column)
+        The upper left neighbour, in the moving image, of the rectangle's first pixel. All four neighbours of every
+        pixel lie inside the moving image.
+    fraction : (a, b)
+        The fractions of dx and dy, in the dtype of the images.
+    used : uint8 array of shape (M, N) or None
+        The mask of the reference's pixels.
+    usable : uint8 array of shape (P - 1, Q - 1) or None
+        The mask of the moving image's cells: 1 where all four corners may be used.
+
+    Notes
+    -----
+    .. math:: \sum (e^2,\; e A_x,\; e A_y,\; 1), \qquad e = A^* - B
+
+    with :math:`A_x, A_y` the slopes of A* along dx and dy.
+    """
+    top, bottom, left, right = rectangle
+    row, column = origin
+    a, b = fraction
+    width = right - left
+    total_ee = total_ex = total_ey = total = 0.0
+    for y in range(top, bottom):
+        n = row + y - top
+        p = moving[n, column : column + width]
+        q = moving[n, column + 1 : column + 1 + width]
+        s = moving[n + 1, column : column + width]
+        t = moving[n + 1, column + 1 : column + 1 + width]
+        target = reference[y, left:right]
+        ee = ex = ey = count = moving.dtype.type(0)
+        if used is not None:
+            pixels = used[y, left:right]
+            cells = usable[n, column : column + width]
+        for x in range(width):
+            down_left = s[x] - p[x]
+            down_right = t[x] - q[x]
+            at_left = p[x] + b * down_left
+            slope_x = q[x] + b * down_right - at_left
+            slope_y = down_left + a * (down_right - down_left)
+            e = at_left + a * slope_x - target[x]
+            if used is not None:
+                w = moving.dtype.type(pixels[x] & cells[x])
+                e *= w
+                count += w
+            ee += e * e
+            ex += e * slope_x
+            ey += e * slope_y
+        total_ee += ee
+        total_ex += ex
+        total_ey += ey
+        total += count
+    if used is None:
+        total = float(width * (bottom - top))
+    return total_ee, total_ex, total_ey, total
+
+
+@_jit
+def sums_ncc(reference, moving, rectangle, origin, fraction, offsets, used, usable):
+    r"""Return the twelve sums behind the NCC and its gradient over a rectangle of the reference.
+
+    Parameters are those of `sums_mse`, and the offsets (u0, v0), in the dtype of the images: they change no centred
+    moment; near the means of the two images they save digits.
+
+    Notes
+    -----
+    .. math:: \sum (u, v, u^2, u v, v^2, A_x, A_y, u A_x, u A_y, v A_x, v A_y, 1), \quad u = A^* - u_0,\; v = B - v_0
+    """
+    top, bottom, left, right = rectangle
+    row, column = origin
+    a, b = fraction
+    u0, v0 = offsets
+    width = right - left
+    out = np.zeros(12)
+    for y in range(top, bottom):
+        n = row + y - top
+        p = moving[n, column : column + width]
+        q = moving[n, column + 1 : column + 1 + width]
+        s = moving[n + 1, column : column + width]
+        t = moving[n + 1, column + 1 : column + 1 + width]
+        target = reference[y, left:right]
+        su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = moving.dtype.type(0)
+        if used is not None:
+            pixels = used[y, left:right]
+            cells = usable[n, column : column + width]
+        for x in range(width):
+            down_left = s[x] - p[x]
+            down_right = t[x] - q[x]
+            at_left = p[x] + b * down_left
+            slope_x = q[x] + b * down_right - at_left
+            slope_y = down_left + a * (down_right - down_left)
+            u = at_left + a * slope_x - u0
+            v = target[x] - v0
+            if used is not None:
+                w = moving.dtype.type(pixels[x] & cells[x])
+                u *= w
+                v *= w
+                slope_x *= w
+                slope_y *= w
+                count += w
+            su += u
+            sv += v
+            suu += u * u
+            suv += u * v
+            svv += v * v
+            sx += slope_x
+            sy += slope_y
+            sux += u * slope_x
+            suy += u * slope_y
+            svx += v * slope_x
+            svy += v * slope_y
+        if used is None:
+            count = moving.dtype.type(width)
+        row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count)
+        for i in range(12):
+            out[i] += row_sums[i]
+    return out
+
+
+@_jit
+def cell_moments_mse(reference, moving, rectangle, origin, used, usable):
+    r"""Return the ten moments that describe the MSE on a whole cell, and the number of pixels.
+
+    Parameters are those of `sums_mse`, without a fraction: the moments serve every fraction in the cell.
+
+    Notes
+    -----
+    .. math:: G_{ij} = \sum D_i D_j, \qquad D_i = A_i - B
+
+    where :math:`A_0, A_1, A_2, A_3` are the upper left, upper right, lower left and lower right neighbour. In order:
+    G00, G01, G02, G03, G11, G12, G13, G22, G23, G33, N.
+    """
+    top, bottom, left, right = rectangle
+    row, column = origin
+    width = right - left
+    out = np.zeros(11)
+    for y in range(top, bottom):
+        n = row + y - top
+        p = moving[n, column : column + width]
+        q = moving[n, column + 1 : column + 1 + width]
+        s = moving[n + 1, column : column + width]
+        t = moving[n + 1, column + 1 : column + 1 + width]
+        target = reference[y, left:right]
+        g00 = g01 = g02 = g03 = g11 = g12 = g13 = g22 = g23 = g33 = count = moving.dtype.type(0)
+        if used is not None:
+            pixels = used[y, left:right]
+            cells = usable[n, column : column + width]
+        for x in range(width):
+            d0 = p[x] - target[x]
+            d1 = q[x] - target[x]
+            d2 = s[x] - target[x]
+            d3 = t[x] - target[x]
+            if used is not None:
+                w = moving.dtype.type(pixels[x] & cells[x])
+                d0 *= w
+                d1 *= w
+                d2 *= w
+                d3 *= w
+                count += w
+            g00 += d0 * d0
+            g01 += d0 * d1
+            g02 += d0 * d2
+            g03 += d0 * d3
+            g11 += d1 * d1
+            g12 += d1 * d2
+            g13 += d1 * d3
+            g22 += d2 * d2
+            g23 += d2 * d3
+            g33 += d3 * d3
+        if used is None:
+            count = moving.dtype.type(width)
+        row_sums = (g00, g01, g02, g03, g11, g12, g13, g22, g23, g33, count)
+        for i in range(11):
+            out[i] += row_sums[i]
+    return out
+
+
+@_jit
+def cell_moments_ncc(reference, moving, rectangle, origin, offsets, used, usable):
+    r"""Return the moments that describe the NCC on a whole cell.
+
+    Parameters are those of `sums_ncc`, without a fraction.
+
+    Notes
+    -----
+    With :math:`u_i = A_i - u_0` and :math:`v = B - v_0`, in order: the ten :math:`\sum u_i u_j` (as in
+    `cell_moments_mse`), the four :math:`\sum u_i v`, the four :math:`\sum u_i`, then :math:`\sum v`,
+    :math:`\sum v^2` and N.
+    """
+    top, bottom, left, right = rectangle
+    row, column = origin
+    u0, v0 = offsets
+    width = right - left
+    out = np.zeros(21)
+    for y in range(top, bottom):
+        n = row + y - top
+        p = moving[n, column : column + width]
+        q = moving[n, column + 1 : column + 1 + width]
+        s = moving[n + 1, column : column + width]
+        t = moving[n + 1, column + 1 : column + 1 + width]
+        target = reference[y, left:right]
+        p00 = p01 = p02 = p03 = p11 = p12 = p13 = p22 = p23 = p33 = moving.dtype.type(0)
+        c0 = c1 = c2 = c3 = s0 = s1 = s2 = s3 = sv = svv = count = moving.dtype.type(0)
+        if used is not None:
+            pixels = used[y, left:right]
+            cells = usable[n, column : column + width]
+        for x in range(width):
+            a0 = p[x] - u0
+            a1 = q[x] - u0
+            a2 = s[x] - u0
+            a3 = t[x] - u0
+            v = target[x] - v0
+            if used is not None:
+                w = moving.dtype.type(pixels[x] & cells[x])
+                a0 *= w
+                a1 *= w
+                a2 *= w
+                a3 *= w
+                v *= w
+                count += w
+            p00 += a0 * a0
+            p01 += a0 * a1
+            p02 += a0 * a2
+            p03 += a0 * a3
+            p11 += a1 * a1
+            p12 += a1 * a2
+            p13 += a1 * a3
+            p22 += a2 * a2
+            p23 += a2 * a3
+            p33 += a3 * a3
+            c0 += a0 * v
+            c1 += a1 * v
+            c2 += a2 * v
+            c3 += a3 * v
+            s0 += a0
+            s1 += a1
+            s2 += a2
+            s3 += a3
+            sv += v
+            svv += v * v
+        if used is None:
+            count = moving.dtype.type(width)
+        products = (p00, p01, p02, p03, p11, p12, p13, p22, p23, p33)
+        others = (c0, c1, c2, c3, s0, s1, s2, s3, sv, svv, count)
+        for i in range(10):
+            out[i] += products[i]
+        for i in range(11):
+            out[10 + i] += others[i]
+    return out
+
+
+@_jit
+def filter_separably(image, taps_y, taps_x, first, step, out):
+    r"""Filter an image along both axes and keep every `step`-th pixel; a few row buffers, no intermediate image.
+
+    Parameters
+    ----------
+    image : array of shape (P, Q)
+    taps_y, taps_x : array
+        The weights along each axis, in the dtype of `out`.
+    first : (row, column)
+        The pixel of the image that the first taps meet at the first pixel of `out`; it may lie outside.
+    step : int
+        Pixels of the image from one pixel of `out` to the next.
+    out : floating array of shape (M, N)
+
+    Notes
+    -----
+    .. math:: out[i, j] = \sum_n \sum_m h_n g_m A[first_y + step\,i + n,\; first_x + step\,j + m]
+
+    The nearest pixel of the frame stands for what lies outside.
+    """
+    height, width = image.shape
+    length = (out.shape[1] - 1) * step + taps_x.shape[0]
+    buffer = np.empty(length, out.dtype)
+    inner = max(0, -first[1])  # buffer[inner:outer] lies inside the frame
+    outer = max(inner, min(length, width - first[1]))
+    for i in range(out.shape[0]):
+        top = first[0] + step * i
+        inside = buffer[inner:outer]
+        for n in range(taps_y.shape[0]):
+            row = image[min(max(top + n, 0), height - 1), first[1] + inner : first[1] + outer]
+            tap = taps_y[n]
+            if n == 0:
+                for x in range(inside.shape[0]):
+                    inside[x] = tap * row[x]
+            else:
+                for x in range(inside.shape[0]):
+                    inside[x] += tap * row[x]
+        buffer[:inner] = buffer[inner]
+        buffer[outer:] = buffer[outer - 1]
+        target = out[i]
+        if step == 1:
+            for m in range(taps_x.shape[0]):
+                stretch = buffer[m : m + target.shape[0]]
+                tap = taps_x[m]
+                if m == 0:
+                    for x in range(target.shape[0]):
+                        target[x] = tap * stretch[x]
+                else:
+                    for x in range(target.shape[0]):
+                        target[x] += tap * stretch[x]
+        else:
+            for j in range(target.shape[0]):
+                total = out.dtype.type(0)
+                for m in range(taps_x.shape[0]):
+                    total += taps_x[m] * buffer[step * j + m]
+                target[j] = total

@@ -1,0 +1,307 @@
+r"""Descent by hand: step rules of a few lines each, and the one loop that calls them.
+
+Nothing here knows of images. A rule turns gradients into steps; the loop evaluates, asks the rule, moves, and writes
+down what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _checks
+from ._checks import InputError
+
+Vector = NDArray[np.float64]
+
+TRACE = np.dtype([(name, np.int64 if name == "step" else np.float64) for name in (
+    "step", "dx", "dy", "loss", "grad_dx", "grad_dy")])  # fmt: skip
+UNITS = ("pixels", "normalised")
+
+
+class Rule(Protocol):
+    """How to turn gradients into steps: an initial state, and one update of it."""
+
+    def initial_state(self) -> Any:
+        """Return what the rule remembers before the first step."""
+
+    def update(self, state: Any, gradient: Vector) -> tuple[Vector, Any]:
+        """Return the step to add to the displacement, and what to remember."""
+
+
+@dataclass(frozen=True)
+class GradientDescent:
+    r"""Walk against the gradient, with or without momentum.
+
+    Parameters
+    ----------
+    learning_rate : float
+        :math:`\eta`, in units of displacement squared per unit of loss.
+    momentum : float
+        :math:`\mu` in [0, 1), the share of the last step that goes on.
+
+    Notes
+    -----
+    .. math:: v \leftarrow \mu v - \eta \nabla L, \qquad d \leftarrow d + v
+
+    References
+    ----------
+    B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = GradientDescent(0.1)
+    >>> rule.update(rule.initial_state(), np.array([2.0, -0.0]))[0]
+    array([-0.2,  0. ])
+    """
+
+    learning_rate: float
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _checks.positive_number("learning_rate", self.learning_rate)
+        if not 0 <= _checks.finite_number("momentum", self.momentum) < 1:
+            raise InputError(f"momentum is {self.momentum:g}; give a number from 0 up to, but not including, 1")
+
+    def initial_state(self) -> Vector:
+        """Return the velocity at rest."""
+        return np.zeros(2)
+
+    def update(self, state: Vector, gradient: Vector) -> tuple[Vector, Vector]:
+        """Return the step and the new velocity, which are the same."""
+        velocity = self.momentum * state - self.learning_rate * gradient
+        return velocity, velocity
+
+
+@dataclass(frozen=True)
+class Adam:
+    r"""Adaptive moment estimation: steps of about the learning rate, whatever the size of the gradient.
+
+    Parameters
+    ----------
+    learning_rate : float
+        :math:`\eta`, in units of displacement.
+    beta1, beta2 : float
+        Decay of the running means of the gradient and of its square.
+    epsilon : float
+        Keeps the division sane where the gradient vanishes.
+
+    Notes
+    -----
+    .. math:: m \leftarrow \beta_1 m + (1 - \beta_1) g, \quad v \leftarrow \beta_2 v + (1 - \beta_2) g^2, \quad
+        d \leftarrow d - \eta\, \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \epsilon}
+
+    The first step has length :math:`\eta` along each axis; while the gradient keeps its sign so do the later ones.
+    A number of steps times the learning rate therefore bounds how far it travels.
+
+    References
+    ----------
+    D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rule = Adam(0.001)
+    >>> rule.update(rule.initial_state(), np.array([250.0, -0.5]))[0].round(6)
+    array([-0.001,  0.001])
+    """
+
+    learning_rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _checks.positive_number("learning_rate", self.learning_rate)
+        _checks.positive_number("epsilon", self.epsilon)
+        for name in ("beta1", "beta2"):
+            if not 0 <= _checks.finite_number(name, getattr(self, name)) < 1:
+                raise InputError(f"{name} is {getattr(self, name):g}; give a number from 0 up to, but not including, 1")
+
+    def initial_state(self) -> tuple[int, Vector, Vector]:
+        """Return the step count and both running means, all at zero."""
+        return 0, np.zeros(2), np.zeros(2)
+
+    def update(self, state: tuple[int, Vector, Vector], gradient: Vector) -> tuple[Vector, tuple[int, Vector, Vector]]:
+        """Return the step and the new running means."""
+        t, m, v = state
+        t = t + 1
+        m = self.beta1 * m + (1 - self.beta1) * gradient
+        v = self.beta2 * v + (1 - self.beta2) * gradient**2
+        m_hat = m / (1 - self.beta1**t)
+        v_hat = v / (1 - self.beta2**t)
+        return -self.learning_rate * m_hat / (np.sqrt(v_hat) + self.epsilon), (t, m, v)
+
+
+@dataclass(frozen=True)
+class Descent:
+    """What a descent found, and the way it took.
+
+    Attributes
+    ----------
+    dx, dy : float
+        The last displacement, in pixels.
+    loss : float
+        The loss there.
+    trace : structured ndarray
+        One record per visited displacement, the start included: step, dx, dy, loss, grad_dx, grad_dy; pixels.
+    success : bool
+        Whether it converged, or, where no tolerance was given, whether it ended no higher than it began.
+    status : str
+        "converged", "steps used up", "completed" (no tolerance was given), "diverged" or "undefined".
+    message : str
+        The status in a sentence.
+    """
+
+    dx: float
+    dy: float
+    loss: float
+    trace: NDArray[Any]
+    success: bool
+    status: str
+    message: str
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        return f"({self.dx:+.4f}, {self.dy:+.4f}) px, loss {self.loss:.6g}: {self.message}"
+
+
+def minimise(
+    obj: Any,
+    rule: Rule,
+    *,
+    start: tuple[float, float] = (0.0, 0.0),
+    steps: int = 30,
+    tolerance: float | None = None,
+    units: str = "pixels",
+    callback: Callable[[int, float, float, float], object] | None = None,
+) -> Descent:
+    r"""Descend an objective by a step rule: evaluate, step, and again.
+
+    Parameters
+    ----------
+    obj : object
+        Has ``value_and_gradient(dx, dy) -> (float, array of shape (2,))``, and ``pixels_per_unit`` for
+        ``units="normalised"``. The objectives of this package do.
+    rule : Rule
+        `GradientDescent`, `Adam`, or anything with ``initial_state()`` and ``update(state, gradient)``.
+    start : (float, float)
+        Where to begin, (dx, dy) in pixels.
+    steps : int
+        How many steps to take at the most.
+    tolerance : float, optional
+        Stop once a step is shorter than this many pixels. Without it all steps are taken, as published.
+    units : {"pixels", "normalised"}
+        The coordinates that the rule works in. Normalised ones run over [-1, 1] across the frame, pixel corners at
+        the ends: dx = dx_n W / 2, and dL/ddx_n = (W / 2) dL/ddx. The published learning rates mean these.
+    callback : callable, optional
+        Called as ``callback(step, dx, dy, loss)`` for the start and after each step; what it returns is ignored.
+
+    Returns
+    -------
+    Descent
+
+    Raises
+    ------
+    InputError
+        If an argument is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> class Bowl:
+    ...     def value_and_gradient(self, dx, dy):
+    ...         return (dx - 1) ** 2 + 2 * (dy + 2) ** 2, np.array([2 * (dx - 1), 4 * (dy + 2)])
+    >>> result = minimise(Bowl(), GradientDescent(0.2), steps=100, tolerance=1e-6)
+    >>> round(result.dx, 4), round(result.dy, 4), result.status
+    (1.0, -2.0, 'converged')
+    """
+    position = np.array(_checks.pair_of_numbers("start", start))
+    steps = _checks.whole_number("steps", steps)
+    tolerance = None if tolerance is None else _checks.positive_number("tolerance", tolerance)
+    scale = _pixels_per_unit(obj, units)
+    rows: list[tuple[float, ...]] = []
+    state = rule.initial_state()
+    step = np.full(2, np.inf)
+    status = None
+    while True:
+        try:
+            value, gradient = obj.value_and_gradient(*position)
+        except InputError as error:
+            return _undefined(rows, position, error)
+        rows.append((len(rows), *position, value, *gradient))
+        if callback is not None:
+            callback(len(rows) - 1, float(position[0]), float(position[1]), value)
+        status = _verdict(rows, step, steps, tolerance)
+        if status is not None:
+            return _descent(rows, status, tolerance)
+        step, state = rule.update(state, scale * gradient)
+        step = scale * step
+        position = position + step
+
+
+def _pixels_per_unit(obj: Any, units: str) -> Vector:
+    """Return how many pixels one unit of the rule's coordinates has along x and y."""
+    if _checks.one_of("units", units, UNITS) == "pixels":
+        return np.ones(2)
+    if not hasattr(obj, "pixels_per_unit"):
+        raise InputError(f"units is {units!r} but the objective has no pixels_per_unit; give units='pixels'")
+    return np.array(obj.pixels_per_unit, np.float64)
+
+
+def _verdict(rows: list[tuple[float, ...]], step: Vector, steps: int, tolerance: float | None) -> str | None:
+    """Return how the descent ended, or None while it goes on."""
+    if not np.isfinite(rows[-1]).all():
+        return "diverged"
+    if tolerance is not None and float(np.hypot(*step)) < tolerance:
+        return "converged"
+    if len(rows) - 1 < steps:
+        return None
+    if rows[-1][3] > rows[0][3]:
+        return "diverged"
+    return "completed" if tolerance is None else "steps used up"
+
+
+def _descent(rows: list[tuple[float, ...]], status: str, tolerance: float | None) -> Descent:
+    """Put the result together."""
+    trace = np.array(rows, TRACE)
+    taken = len(trace) - 1
+    message = {
+        "converged": f"converged: step {taken} was shorter than {tolerance} px",
+        "steps used up": f"took all {taken} steps without one shorter than {tolerance} px; give more steps or a "
+        "larger learning rate",
+        "completed": f"took all {taken} steps; no tolerance was given, so convergence was not judged",
+        "diverged": f"the loss ended above its start or was not finite after {taken} steps; give a smaller learning rate",
+    }[status]
+    last = trace[-1]
+    return Descent(
+        dx=float(last["dx"]),
+        dy=float(last["dy"]),
+        loss=float(last["loss"]),
+        trace=trace,
+        success=status in ("converged", "completed"),
+        status=status,
+        message=message,
+    )
+
+
+def _undefined(rows: list[tuple[float, ...]], position: Vector, error: InputError) -> Descent:
+    """Report a step to where the objective has no value; at the start that is the caller's error."""
+    if not rows:
+        raise error
+    trace = np.array(rows, TRACE)
+    return Descent(
+        dx=float(trace[-1]["dx"]),
+        dy=float(trace[-1]["dy"]),
+        loss=float(trace[-1]["loss"]),
+        trace=trace,
+        success=False,
+        status="undefined",
+        message=f"step {len(rows)} led to ({position[0]:g}, {position[1]:g}) px, where {error}; "
+        "give a smaller learning rate",
+    )
