@@ -116,13 +116,13 @@ def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image
     if array.size == 0:
         raise InputError(f"{name} has shape {array.shape}, without a single pixel; give at least one")
     clean = as_floating(name, array)
-    usable = np.isfinite(clean)
+    usable: NDArray[np.bool_] = np.asarray(np.isfinite(clean))
     if isinstance(value, np.ma.MaskedArray):
         usable &= ~np.ma.getmaskarray(value)
     if usable.all():
         return clean, None
     if clean.ndim == 3:
-        usable = usable.all(axis=2)
+        usable = np.asarray(usable.all(axis=2))
         clean = np.where(usable[:, :, None], clean, clean.dtype.type(0))
     else:
         clean = np.where(usable, clean, clean.dtype.type(0))
@@ -157,6 +157,13 @@ def mask(name: str, value: ArrayLike | None, shape: tuple[int, int]) -> Mask | N
     if not array.any():
         raise InputError(f"{name} leaves no pixel to use; True means: use this pixel")
     return None if array.all() else np.ascontiguousarray(array, np.uint8)
+
+
+def both(first: Mask | None, second: Mask | None) -> Mask | None:
+    """Return the mask of what both masks allow."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first & second
 
 
 def same_shape(reference: Image, moving: Image) -> None:

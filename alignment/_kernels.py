@@ -16,7 +16,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-# Sums only vectorise where they may be reassociated. `nnan` and `ninf` must never join: non-finite pixels are tested for.
+# Sums only vectorise where they may be reassociated. `nnan` and `ninf` must never join: non-finite values are tested
+# for.
 _FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
 
 

@@ -8,6 +8,7 @@ a whole unit cell, which are kept, and every further displacement in that cell c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -72,8 +73,8 @@ class Objective(ABC):
         self.pixels_per_unit = (self.shape[1] / 2, self.shape[0] / 2)
         self.side = side
         self._sides = one_sided(side)
-        self._used = _both(finite_B, _checks.mask("reference_mask", reference_mask, self.shape))
-        self._usable = _cells_usable(_both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape)))
+        self._used = _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, self.shape))
+        self._usable = _cells_usable(_checks.both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape)))
         if self._used is None and self._usable is not None:
             self._used = np.ones(self.shape, np.uint8)
         if self._usable is None and self._used is not None:
@@ -126,8 +127,8 @@ class Objective(ABC):
         mean = np.zeros((2, 2))
         for side in self._sides:
             x, y = split(dx, side=side), split(dy, side=side)
-            e = self.cell(x.whole, y.whole).expand(x.fraction, y.fraction)
-            mean += np.array([[e.aa, e.ab], [e.ab, e.bb]]) / len(self._sides)
+            p = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
+            mean += np.array([[p.aa, p.ab], [p.ab, p.bb]]) / len(self._sides)
         return mean
 
     def landscape(self, dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
@@ -173,8 +174,43 @@ class Objective(ABC):
         if self.evaluation == "direct":
             self.passes += 1
             return self._direct(x, y)
-        e = self.cell(x.whole, y.whole).expand(x.fraction, y.fraction)
-        return float(e.value), np.array([e.a, e.b], np.float64)
+        point = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
+        return point.value, np.array([point.a, point.b])
+
+    def gradient_by_blocks(self, dx: float, dy: float, *, rows: int, columns: int) -> NDArray[np.float64]:
+        r"""Return the gradient as a sum of shares, one from each block of a grid laid over the domain.
+
+        Parameters
+        ----------
+        dx, dy : float
+            Displacement in pixels.
+        rows, columns : int
+            Blocks along y and x; fewer where the domain has fewer pixels.
+
+        Returns
+        -------
+        ndarray of shape (K, 2)
+            The shares; they add up to the gradient. How much they scatter says how well the gradient is known,
+            whatever the noise is like, as long as it does not reach from block to block.
+        """
+        x, y = split(_checks.finite_number("dx", dx)), split(_checks.finite_number("dy", dy))
+        overlap = self._overlap(x, y)
+        if overlap is None:
+            return np.zeros((0, 2))
+        self.passes += 1
+        top, bottom, left, right = overlap.rectangle
+        row_cuts = np.unique(np.linspace(top, bottom, rows + 1).astype(int))
+        column_cuts = np.unique(np.linspace(left, right, columns + 1).astype(int))
+        blocks = [
+            _Overlap((int(y0), int(y1), int(x0), int(x1)), (int(y0) + y.whole, int(x0) + x.whole))
+            for y0, y1 in pairwise(row_cuts)
+            for x0, x1 in pairwise(column_cuts)
+        ]
+        return self._shares(blocks, x, y)
+
+    @abstractmethod
+    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return each block's share in the gradient."""
 
     @abstractmethod
     def _direct(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
@@ -282,14 +318,22 @@ class MSE(Objective):
         count, _, squares = self._outside(overlap, 0.0)
         slope_x = slope_y = 0.0
         if overlap is not None:
-            source, origin = self._source(overlap)
-            sums = _kernels.sums_mse(
-                self._B, source, overlap.rectangle, origin, self._fraction(x, y), self._used, self._usable
-            )
+            sums = self._block_sums(overlap, x, y)
             squares, slope_x, slope_y, count = squares + sums[0], sums[1], sums[2], count + sums[3]
         if count == 0:
             raise self._nothing_left(x, y)
         return float(squares / count), np.array([2 * slope_x / count, 2 * slope_y / count])
+
+    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
+        sums = np.array([self._block_sums(block, x, y) for block in blocks])
+        return np.asarray(2 * sums[:, 1:3] / (sums[:, 3].sum() + self._outside(self._overlap(x, y), 0.0)[0]))
+
+    def _block_sums(self, block: _Overlap, x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return the kernel's four sums over a rectangle."""
+        source, origin = self._source(block)
+        return np.array(
+            _kernels.sums_mse(self._B, source, block.rectangle, origin, self._fraction(x, y), self._used, self._usable)
+        )
 
     def _moments(self, x: Cell, y: Cell) -> MomentsMSE:
         overlap = self._overlap(x, y)
@@ -378,12 +422,26 @@ class NCC(Objective):
         n, first, second = self._outside(overlap, float(v0))
         u = -float(u0)  # a zero, seen from the offset
         sums = np.array([u * n, first, u * u * n, u * first, second, 0, 0, 0, 0, 0, 0, n])
-        if overlap is not None:
-            source, origin = self._source(overlap)
-            sums += _kernels.sums_ncc(
-                self._B, source, overlap.rectangle, origin, self._fraction(x, y), (u0, v0), self._used, self._usable
-            )
+        return sums if overlap is None else sums + self._block_sums(overlap, x, y)
+
+    def _block_sums(self, block: _Overlap, x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return the kernel's twelve sums over a rectangle."""
+        source, origin = self._source(block)
+        sums: NDArray[np.float64] = _kernels.sums_ncc(
+            self._B, source, block.rectangle, origin, self._fraction(x, y), self._offsets, self._used, self._usable
+        )
         return sums
+
+    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
+        su, sv, suu, suv, svv, *_, n = self._sums(x, y)
+        var_a, var_b, norms_ab = suu - su * su / n, svv - sv * sv / n, suv - su * sv / n
+        norms = sqrt(var_a) * sqrt(var_b)
+        rho = norms_ab / norms
+        sums = np.array([self._block_sums(block, x, y) for block in blocks])
+        slopes = sums[:, 5:7]
+        towards_b = (sums[:, 9:11] - sv * slopes / n) / norms
+        towards_a = (sums[:, 7:9] - su * slopes / n) / var_a
+        return np.asarray(rho * towards_a - towards_b)
 
     def _moments(self, x: Cell, y: Cell) -> MomentsNCC:
         u0, v0 = self._offsets
@@ -419,13 +477,6 @@ class NCC(Objective):
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
-
-
-def _both(first: Mask | None, second: Mask | None) -> Mask | None:
-    """Return the mask of what both masks allow."""
-    if first is None or second is None:
-        return second if first is None else first
-    return first & second
 
 
 def _cells_usable(mask: Mask | None) -> Mask | None:

@@ -1,123 +1,150 @@
-r"""Coarse versions of an image, and the smoothing that makes a loss surface walkable.
+r"""Coarse versions of an image, and the filters that make a loss surface walkable.
 
 A displacement of 2 d pixels on one level is one of d pixels on the next: both images of a pair are halved by the same
 filter on the same grid, so whatever that filter does to the position of a pixel centre it does to both, and the
 displacement only changes its unit. There is no half-pixel to lose.
+
+Every filter here is separable and normalised. Where a mask hides pixels, each of them is a weighted mean of the pixels
+that may be used, :math:`\sum h m A / \sum h m`, so that what lies under the mask never leaks.
 """
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _kernels
 from ._checks import Image, Mask
 
-# the binomial filter of even length: the coarse pixel lies midway between two fine ones
-_HALVING = (0.125, 0.375, 0.375, 0.125)
+# of even length, so that a coarse pixel lies midway between two fine ones
+_HALVING = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
+# the weights of usable pixels, out of 1, that make a filtered pixel usable
+_ENOUGH = 0.5
 
 
-def halve(image: Image) -> Image:
-    r"""Return the image at half the resolution, low-pass filtered before every second pixel is dropped.
+class Masked(NamedTuple):
+    """An image and which of its pixels may be used (None: all)."""
+
+    image: Image
+    mask: Mask | None = None
+
+
+def halve(level: Masked) -> Masked:
+    r"""Return an image at half the resolution, low-pass filtered before every second pixel is dropped.
 
     Parameters
     ----------
-    image : ndarray of shape (H, W)
-        float32 or float64; H and W at least 2.
+    level : Masked
+        An image of shape (H, W), both at least 2, float32 or float64.
 
     Returns
     -------
-    ndarray of shape (H // 2, W // 2)
-        The centre of its pixel (i, j) lies at (2 i + 1/2, 2 j + 1/2) of `image`.
+    Masked
+        Of shape (H // 2, W // 2). The centre of its pixel (i, j) lies at (2 i + 1/2, 2 j + 1/2) of the fine image.
 
     Notes
     -----
-    Each axis in turn is filtered by :math:`(1, 3, 3, 1) / 8`, whose response :math:`\cos^3(\omega / 2)` falls to zero
-    at the old Nyquist frequency. The edge pixels are repeated outside.
+    Each axis is filtered by :math:`(1, 3, 3, 1) / 8`, whose response :math:`\cos^3(\omega / 2)` falls to zero at the
+    old Nyquist frequency. Outside the frame its edge pixels are repeated.
 
     Examples
     --------
     >>> import numpy as np
-    >>> halve(np.arange(8.0) * np.ones((4, 1)))
+    >>> halve(Masked(np.arange(8.0) * np.ones((4, 1)))).image
     array([[0.625, 2.5  , 4.5  , 6.375],
            [0.625, 2.5  , 4.5  , 6.375]])
     """
-    return np.ascontiguousarray(_halve_rows(_halve_rows(image).T).T)
+    return _filter(level, _HALVING, before=1, step=2)
 
 
-def _halve_rows(image: Image) -> Image:
-    """Filter and thin out along the first axis."""
-    half = image.shape[0] // 2
-    padded = np.concatenate((image[:1], image[: 2 * half], image[min(2 * half, image.shape[0] - 1) :][:1]))
-    taps = [image.dtype.type(tap) for tap in _HALVING]
-    out = taps[0] * padded[0 : 2 * half : 2]
-    for offset, tap in enumerate(taps[1:], start=1):
-        out += tap * padded[offset : offset + 2 * half : 2]
-    return out
+def smooth(level: Masked, sigma: float) -> Masked:
+    r"""Return an image convolved with a Gaussian, its edge pixels repeated outside.
 
+    Parameters
+    ----------
+    level : Masked
+    sigma : float
+        In pixels; 0 returns the level itself.
 
-def halve_mask(mask: Mask | None) -> Mask | None:
-    """Return the mask of coarse pixels all of whose sixteen fine ones may be used.
+    Notes
+    -----
+    .. math:: g(t) = e^{-t^2 / 2\sigma^2}, \qquad |t| \le 4\sigma
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> fine = np.ones((4, 8), np.uint8)
-    >>> fine[0, 0] = 0
-    >>> halve_mask(fine)
-    array([[0, 1, 1, 1],
-           [1, 1, 1, 1]], dtype=uint8)
+    along each axis, divided by its sum.
     """
-    if mask is None:
-        return None
-    return (halve(mask.astype(np.float32)) > 1 - 1e-6).astype(np.uint8)
+    if sigma == 0:
+        return level
+    reach = max(1, math.ceil(4 * sigma))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    return _filter(level, taps / taps.sum(), before=reach, step=1)
 
 
-def levels(shape: tuple[int, int], *, smallest: int = 32) -> int:
+def band_pass(level: Masked, sigma: float) -> Masked:
+    """Return an image less its own Gaussian mean of width `sigma`: fine structure without slow changes of light."""
+    return Masked(level.image - smooth(level, sigma).image, level.mask)
+
+
+def edges(level: Masked) -> Masked:
+    r"""Return the magnitude of the gradient of an image, by central differences.
+
+    Contrast may differ or even be reversed between two images; where there is an edge in one there usually is one in
+    the other.
+
+    Notes
+    -----
+    .. math:: \sqrt{(A(x+1, y) - A(x-1, y))^2 + (A(x, y+1) - A(x, y-1))^2} / 2
+    """
+    image, mask = level
+    wide = np.pad(image, 1, mode="edge")
+    slope_x = wide[1:-1, 2:] - wide[1:-1, :-2]
+    slope_y = wide[2:, 1:-1] - wide[:-2, 1:-1]
+    magnitude = np.hypot(slope_x, slope_y) / 2
+    if mask is not None:
+        around = np.pad(mask, 1, mode="edge")
+        mask = mask & around[1:-1, 2:] & around[1:-1, :-2] & around[2:, 1:-1] & around[:-2, 1:-1]
+        magnitude *= mask
+    return Masked(magnitude, mask)
+
+
+def build(image: Image, mask: Mask | None, levels: int) -> list[Masked]:
+    """Return a pyramid, the finest level first."""
+    pyramid = [Masked(image, mask)]
+    for _ in range(levels - 1):
+        pyramid.append(halve(pyramid[-1]))
+    return pyramid
+
+
+def count_levels(shape: tuple[int, int], *, smallest: int) -> int:
     """Return how many levels a pyramid has whose coarsest image is not below `smallest` pixels along its short side.
 
     Examples
     --------
-    >>> levels((341, 400)), levels((3200, 3700)), levels((20, 500))
-    (4, 7, 1)
+    >>> [count_levels(shape, smallest=64) for shape in ((341, 400), (3200, 3700), (20, 500))]
+    [3, 6, 1]
     """
-    return max(1, 1 + int(math.log2(max(min(shape) / smallest, 1))))
+    return 1 + max(0, int(math.log2(min(shape) / smallest))) if min(shape) >= smallest else 1
 
 
-def smooth(image: Image, sigma: float) -> Image:
-    r"""Return the image convolved with a Gaussian, normalised at the borders to what lies inside.
-
-    Parameters
-    ----------
-    image : ndarray of shape (H, W)
-        float32 or float64.
-    sigma : float
-        In pixels; 0 returns the image itself.
-
-    Notes
-    -----
-    .. math:: \frac{\sum_t g(t) A(x + t)}{\sum_t g(t)}, \qquad g(t) = e^{-t^2 / 2\sigma^2}
-
-    along each axis in turn, over the taps with :math:`|t| \le 4\sigma` that lie inside the frame.
-    """
-    if sigma == 0:
-        return image
-    return np.ascontiguousarray(_smooth_rows(_smooth_rows(image, sigma).T, sigma).T)
+def _filter(level: Masked, taps: NDArray[np.float64], *, before: int, step: int) -> Masked:
+    """Filter along both axes, and keep every `step`-th pixel; `before` taps lie in front of the first pixel."""
+    image, mask = level
+    if mask is None:
+        return Masked(_convolve(image, taps, before, step))
+    share = _convolve(mask.astype(image.dtype), taps, before, step)
+    total = _convolve(image * mask, taps, before, step)
+    usable = share >= _ENOUGH
+    if step == 1:
+        usable &= mask != 0
+    filtered = np.divide(total, share, out=np.zeros_like(total), where=usable)
+    return Masked(filtered, np.ascontiguousarray(usable, np.uint8))
 
 
-def _smooth_rows(image: Image, sigma: float) -> Image:
-    """Smooth along the first axis."""
-    length = image.shape[0]
-    reach = min(math.ceil(4 * sigma), length - 1)
-    taps = np.exp(-0.5 * (np.arange(reach + 1) / sigma) ** 2)
-    out = taps[0].astype(image.dtype) * image
-    share: NDArray[np.float64] = np.full(length, taps[0])
-    for t in range(1, reach + 1):
-        tap = taps[t].astype(image.dtype)
-        out[t:] += tap * image[:-t]
-        out[:-t] += tap * image[t:]
-        share[t:] += taps[t]
-        share[:-t] += taps[t]
-    out /= share.astype(image.dtype)[:, None]
+def _convolve(image: Image, taps: NDArray[np.float64], before: int, step: int) -> Image:
+    """Run the kernel."""
+    out = np.empty((image.shape[0] // step, image.shape[1] // step), image.dtype)
+    weights = taps.astype(image.dtype)
+    _kernels.filter_separably(image, weights, weights, (-before, -before), step, out)
     return out

@@ -1,0 +1,559 @@
+r"""The act: find the displacement that lays a moving image on a reference, and say how far to trust it.
+
+From coarse to fine: at the coarsest level of a pyramid a search looks at every integer displacement; the best few are
+followed to the finest level, on each by exact descent from cell to cell. Both images are smoothed a little, which
+leaves one minimum where raw bilinear interpolation has several, and the loss is taken over a window that stays inside
+both frames, because the frame of a scan does not move with its content.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _checks
+from ._checks import InputError
+from .bilinear import shift, theta
+from .descent import Adam, GradientDescent, Newton, Rule, minimise
+from .losses import MSE, NCC, Objective, Window
+from .pyramid import Masked, band_pass, build, count_levels, edges, smooth
+from .search import LagSurface, all_lags, minima, walk
+
+LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
+METHODS = ("auto", "gradient-descent", "adam", "newton", "exhaustive")
+FEATURES = ("intensity", "edges")
+TRACE = np.dtype([
+    ("level", np.int64), ("step", np.int64), ("dx", np.float64), ("dy", np.float64),
+    ("loss", np.float64), ("grad_dx", np.float64), ("grad_dy", np.float64),
+])  # fmt: skip
+
+# pixels along the short side of the coarsest level: enough structure to be recognised, few enough to search at once
+_COARSEST = 64
+# the share of each side that the frame of a scan may take
+_FRAME = 0.1
+# the share of unrelated displacements' scatter by which the best one must stand out
+_SIGNIFICANT = 6.0
+# how near the runner-up's loss may come to the best, as a share of what the best stands out by
+_DISTINCT = 0.8
+# pixels: a standard error beyond this is no answer
+_VAGUE = 0.5
+
+_MESSAGES = {
+    "converged": "converged",
+    "not converged": "the descent had not arrived when its steps were used up; allow more steps, or use method='auto'",
+    "at bound": "the best displacement lies at the bound of the search; allow a larger max_shift",
+    "ambiguous": "another displacement, ({x:.1f}, {y:.1f}) px, fits almost as well; the content may repeat itself: "
+    "give init and a smaller max_shift",
+    "flat": "the images have no structure along {direction}, so that the displacement along it is not determined; "
+    "use a window with structure in both directions",
+    "low overlap": "only {overlap:.0%} of the frame overlaps at the best displacement; use images that share more, "
+    "or a smaller max_shift",
+    "no correlation": "at no displacement do the images agree better than unrelated ones would; check that they show "
+    "the same scene, or try features='edges'",
+}
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A displacement, and what to think of it.
+
+    ``aligned(x, y) = moving(x + dx, y + dy)`` lies on the reference: positive dx says that the content of the moving
+    image lies dx pixels to the right of the reference's.
+
+    Attributes
+    ----------
+    dx, dy : float
+        In pixels.
+    loss : float
+        The value of the minimised objective there.
+    ncc : float
+        The correlation of the two images there, in [-1, 1], over the window that was compared.
+    covariance : ndarray of shape (2, 2)
+        Of (dx, dy), in square pixels.
+    success : bool
+        Whether the displacement can be trusted: the status is "converged".
+    status : str
+        "converged", "not converged", "at bound", "ambiguous", "flat", "low overlap" or "no correlation".
+    message : str
+        The status in a sentence, with what to try.
+    overlap : float
+        The share of the frame that both images cover, in [0, 1].
+    window : (top, bottom, left, right)
+        The pixels of the reference that were compared at the finest level.
+    runner_up : tuple (dx, dy, loss) or None
+        The next best distinct displacement that the search found, at its coarse resolution.
+    n_steps, n_evaluations, n_passes : int
+        Steps taken, losses asked for, times that the two images (or coarse versions) were read.
+    trace : structured ndarray
+        level (0 is the finest), step, dx, dy in pixels of the finest level, loss, its gradient per pixel of the level.
+    """
+
+    dx: float
+    dy: float
+    loss: float
+    ncc: float
+    covariance: NDArray[np.float64]
+    success: bool
+    status: str
+    message: str
+    overlap: float
+    window: Window
+    runner_up: tuple[float, float, float] | None
+    n_steps: int
+    n_evaluations: int
+    n_passes: int
+    trace: NDArray[Any] = field(repr=False)
+    options: dict[str, Any] = field(repr=False)
+
+    @property
+    def shift_rc(self) -> tuple[float, float]:
+        """The move to apply to the moving image, in (row, column) order, as SciPy and scikit-image speak of it."""
+        return -self.dy, -self.dx
+
+    @property
+    def theta(self) -> NDArray[np.float64]:
+        """The 2 x 3 matrix that maps a target point (x, y, 1) to the source point to read."""
+        return theta(self.dx, self.dy)
+
+    @property
+    def stderr(self) -> tuple[float, float]:
+        """The standard errors of dx and dy, in pixels."""
+        return float(np.sqrt(self.covariance[0, 0])), float(np.sqrt(self.covariance[1, 1]))
+
+    def apply(self, image: ArrayLike, *, boundary: str = "zero") -> NDArray[Any]:
+        """Lay an image of the moving frame on the reference: its shape and dtype stay as they are."""
+        return shift(image, self.dx, self.dy, boundary=boundary)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the trace as plain numbers, strings and lists."""
+        return {
+            "convention": "aligned(x, y) = moving(x + dx, y + dy), in pixels",
+            "dx": self.dx,
+            "dy": self.dy,
+            "shift_rc": list(self.shift_rc),
+            "theta": self.theta.tolist(),
+            "loss": self.loss,
+            "ncc": self.ncc,
+            "covariance": [[_plain(v) for v in row] for row in self.covariance],
+            "stderr": [_plain(v) for v in self.stderr],
+            "success": self.success,
+            "status": self.status,
+            "message": self.message,
+            "overlap": self.overlap,
+            "window": list(self.window),
+            "runner_up": None if self.runner_up is None else list(self.runner_up),
+            "n_steps": self.n_steps,
+            "n_evaluations": self.n_evaluations,
+            "n_passes": self.n_passes,
+            "options": self.options,
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Registration:
+        """Rebuild a result from its JSON; the trace, which is not stored, comes back empty."""
+        try:
+            data = json.loads(text)
+            values = {name: data[name] for name in data if name not in ("convention", "shift_rc", "theta", "stderr")}
+            covariance = np.array([[np.inf if v is None else v for v in row] for row in values.pop("covariance")])
+            runner_up = values.pop("runner_up")
+            return cls(
+                **{**values, "window": tuple(values["window"])},
+                covariance=covariance,
+                runner_up=None if runner_up is None else tuple(runner_up),
+                trace=np.empty(0, TRACE),
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError("this is not the JSON of a Registration; give the text that to_json returned") from error
+
+    def __str__(self) -> str:
+        """Return one line for people."""
+        sx, sy = self.stderr
+        return f"dx = {self.dx:+.3f} +- {sx:.3f} px, dy = {self.dy:+.3f} +- {sy:.3f} px, {self.message}"
+
+
+class _Pair(NamedTuple):
+    """One level of both pyramids."""
+
+    reference: Masked
+    moving: Masked
+
+
+@dataclass(frozen=True)
+class _Options:
+    loss: str
+    method: str
+    features: str
+    max_shift: tuple[float, float]
+    init: tuple[float, float]
+    smoothing: float
+    min_overlap: float
+    callback: Callable[[int, int, float, float, float], object] | None
+
+
+@dataclass
+class _Journey:
+    """Where a registration stands: the displacement in pixels of the current level, and the record of the way."""
+
+    dx: float
+    dy: float
+    arrived: bool = True
+    rows: list[tuple[float, ...]] = field(default_factory=list)
+    evaluations: int = 0
+    passes: int = 0
+    score: float = math.inf
+    runner_up: tuple[float, float, float] | None = None
+    ambiguity: float = 0.0
+
+
+def register(
+    reference: ArrayLike,
+    moving: ArrayLike,
+    *,
+    loss: str = "ncc",
+    method: str = "auto",
+    features: str = "intensity",
+    max_shift: float | tuple[float, float] | None = None,
+    init: tuple[float, float] = (0.0, 0.0),
+    reference_mask: ArrayLike | None = None,
+    moving_mask: ArrayLike | None = None,
+    smoothing: float = 1.0,
+    min_overlap: float = 0.25,
+    callback: Callable[[int, int, float, float, float], object] | None = None,
+) -> Registration:
+    r"""Find the displacement that lays `moving` on `reference`.
+
+    Parameters
+    ----------
+    reference, moving : array_like of shape (H, W)
+        Two grey images of one shape.
+    loss : {"ncc", "mse"}
+        What to minimise: the negative normalised correlation, blind to gain and offset, or the mean squared error.
+    method : {"auto", "gradient-descent", "adam", "newton", "exhaustive"}
+        "auto" searches all integer displacements at a coarse level and refines exactly from cell to cell, level by
+        level. "exhaustive" searches at full resolution. The others descend from `init` at every level by that rule.
+    features : {"intensity", "edges"}
+        What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast.
+    max_shift : float or (float, float), optional
+        Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
+    init : (float, float)
+        Where to begin, and the centre of the search, in pixels.
+    reference_mask, moving_mask : array_like of shape (H, W), optional
+        True where a pixel may be used. Pixels that are not finite count as masked.
+    smoothing : float
+        Width of the Gaussian that both images are smoothed with at every level, in pixels of that level; 0 for none.
+    min_overlap : float
+        The share of the frame that must overlap, in (0, 1].
+    callback : callable, optional
+        Called as ``callback(level, step, dx, dy, loss)`` on the way.
+
+    Returns
+    -------
+    Registration
+        With a status; an image that cannot be registered is a result and not an exception.
+
+    Raises
+    ------
+    InputError
+        If an argument is not as described.
+
+    Notes
+    -----
+    The loss is taken over the pixels that lie in the middle 80 % of *both* frames at the displacement that the coarser
+    level found; the outer tenth, where scans have frames that do not move with the content, is left out. The window
+    is fixed at each level, which keeps the loss continuous.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y, x = np.mgrid[0:120, 0:140].astype(float)
+    >>> def scene(x, y):
+    ...     return np.sin(x / 5) * np.cos(y / 7) + np.sin((x + 2 * y) / 11) + np.exp(-((x - 60)**2 + (y - 50)**2) / 90)
+    >>> result = register(scene(x, y), scene(x - 3.25, y + 1.5))
+    >>> round(result.dx, 2), round(result.dy, 2), result.status
+    (3.25, -1.5, 'converged')
+    """
+    pair = _door(reference, moving, reference_mask, moving_mask)
+    shape = pair.reference.image.shape
+    options = _Options(
+        loss=_checks.one_of("loss", loss, tuple(LOSSES)),
+        method=_checks.one_of("method", method, METHODS),
+        features=_checks.one_of("features", features, FEATURES),
+        max_shift=_reach(max_shift, shape),
+        init=_checks.pair_of_numbers("init", init),
+        smoothing=_checks.number_between("smoothing", smoothing, 0, 10),
+        min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
+        callback=callback,
+    )
+    levels = [
+        _Pair(a, b)
+        for a, b in zip(*(build(*image, count_levels(shape, smallest=_COARSEST)) for image in pair), strict=True)
+    ]
+    if method == "auto":
+        journey = _search(levels, len(levels) - 1, options)
+        first = len(levels) - 1
+    elif method == "exhaustive":
+        journey = _search(levels, 0, options)
+        first = 0
+    else:
+        first = len(levels) - 1
+        journey = _Journey(options.init[0] / 2**first, options.init[1] / 2**first)
+    objective = None
+    for level in range(first, -1, -1):
+        if level < first:
+            journey.dx, journey.dy = 2 * journey.dx, 2 * journey.dy
+        objective = _objective(_seen(levels[level], options), journey, options)
+        _refine(objective, journey, level, options)
+    assert objective is not None
+    return _result(objective, journey, options)
+
+
+def _door(
+    reference: ArrayLike, moving: ArrayLike, reference_mask: ArrayLike | None, moving_mask: ArrayLike | None
+) -> _Pair:
+    """Check both images and their masks."""
+    B, finite_b = _checks.image("reference", reference)
+    A, finite_a = _checks.image("moving", moving)
+    _checks.same_shape(B, A)
+    if min(B.shape) < 8:
+        raise InputError(f"the images have shape {B.shape}; give at least 8 x 8 pixels")
+    B, A = _checks.common_dtype(B, A)
+    used = _checks.both(finite_b, _checks.mask("reference_mask", reference_mask, B.shape))
+    usable = _checks.both(finite_a, _checks.mask("moving_mask", moving_mask, A.shape))
+    return _Pair(Masked(B, used), Masked(A, usable))
+
+
+def _reach(max_shift: float | tuple[float, float] | None, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return the largest displacement along x and y."""
+    if max_shift is None:
+        return shape[1] / 2, shape[0] / 2
+    both = (
+        (max_shift, max_shift)
+        if isinstance(max_shift, int | float)
+        else _checks.pair_of_numbers("max_shift", max_shift)
+    )
+    return _checks.positive_number("max_shift", both[0]), _checks.positive_number("max_shift", both[1])
+
+
+def _seen(pair: _Pair, options: _Options) -> _Pair:
+    """Return a level as the objective sees it: smoothed, and reduced to its edges if asked."""
+    smoothed = [smooth(image, options.smoothing) for image in pair]
+    return _Pair(*(edges(image) for image in smoothed)) if options.features == "edges" else _Pair(*smoothed)
+
+
+def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
+    """Look at all integer displacements of one level, and follow the best few to an exact minimum there."""
+    seen = _seen(levels[level], options)
+    shape = seen.reference.image.shape
+    my, mx = (round(_FRAME * size) for size in shape)
+    inside = np.s_[my : shape[0] - my, mx : shape[1] - mx]
+    # fine structure tells displacements apart; slow changes of light only blur the difference
+    cropped = [Masked(np.ascontiguousarray(f.image[inside]), None if f.mask is None else f.mask[inside])
+               for f in (band_pass(image, 3.0) for image in seen)]  # fmt: skip
+    cx, cy = (round(v / 2**level) for v in options.init)
+    reach = tuple(
+        min(math.ceil(abs(c) + m / 2**level), size - 4)
+        for c, m, size in zip((cx, cy), options.max_shift, cropped[0].image.shape[::-1], strict=True)
+    )
+    surface = all_lags(
+        cropped[0].image, cropped[1].image, max_shift=(reach[0], reach[1]),
+        reference_mask=cropped[0].mask, moving_mask=cropped[1].mask, min_overlap=0.1,
+    )  # fmt: skip
+    score = _scores(surface)
+    best, *others = minima(replace(surface, loss=-score), most=4)
+    journey = _Journey(best.dx, best.dy, score=-best.loss)
+    if others:
+        far = [o for o in others if max(abs(o.dx - best.dx), abs(o.dy - best.dy)) > 2]
+        if far:
+            journey.runner_up = (
+                far[0].dx * 2.0**level,
+                far[0].dy * 2.0**level,
+                float(surface.loss[far[0].dy + reach[1], far[0].dx + reach[0]]),
+            )
+            journey.ambiguity = far[0].loss / best.loss
+    journey.passes += 1
+    return journey
+
+
+def _scores(surface: LagSurface) -> NDArray[np.float64]:
+    """Return by how many standard deviations of an unrelated pair each displacement stands out.
+
+    The correlation of n independent pixels scatters by 1 / sqrt(n); how many of the overlapping ones are independent
+    is not known, but it is the same share everywhere and follows from the scatter over all displacements.
+    """
+    finite = np.isfinite(surface.loss)
+    rho = np.where(finite, -surface.loss, 0.0)
+    z = rho * np.sqrt(surface.overlap / surface.overlap.max())
+    spread = np.median(np.abs(z[finite])) / 0.6745 if finite.any() else 1.0
+    return np.where(finite, z / max(spread, 1e-12), -np.inf)
+
+
+def _window(shape: tuple[int, ...], dx: float, dy: float) -> Window:
+    """Return the pixels in the middle of the reference's frame that read from the middle of the moving one."""
+    bounds: list[int] = []
+    for size, d in ((shape[0], dy), (shape[1], dx)):
+        margin = max(2, round(_FRAME * size))
+        first = max(margin, math.ceil(margin - d))
+        last = min(size - margin, math.floor(size - margin - d))
+        if last - first < 4:  # the frames hardly overlap: take what there is, for the status to judge
+            first, last = max(0, math.ceil(-d)), min(size, math.floor(size - d))
+            if last - first < 4:
+                first, last = 0, size
+        bounds += [first, last]
+    return bounds[0], bounds[1], bounds[2], bounds[3]
+
+
+def _objective(pair: _Pair, journey: _Journey, options: _Options) -> Objective:
+    """Make the loss of one level, over a window fixed by where the coarser level arrived."""
+    return LOSSES[options.loss](
+        pair.reference.image,
+        pair.moving.image,
+        domain=_window(pair.reference.image.shape, journey.dx, journey.dy),
+        reference_mask=pair.reference.mask,
+        moving_mask=pair.moving.mask,
+    )
+
+
+def _refine(objective: Objective, journey: _Journey, level: int, options: _Options) -> None:
+    """Descend on one level, from where the journey stands."""
+    if options.method in ("auto", "exhaustive"):
+        before = journey.dx, journey.dy
+        journey.dx, journey.dy, _, journey.arrived = walk(objective, before)
+        for step, (dx, dy) in enumerate((before, (journey.dx, journey.dy))):
+            value, gradient = objective.value_and_gradient(dx, dy)
+            _record(journey, level, step, dx, dy, value, gradient, options)
+    else:
+        rule = _rule(objective, journey, options)
+        descent = minimise(objective, rule, start=(journey.dx, journey.dy), steps=300, tolerance=1e-3)
+        journey.dx, journey.dy, journey.arrived = descent.dx, descent.dy, descent.success
+        for row in descent.trace:
+            gradient = np.array([row["grad_dx"], row["grad_dy"]])
+            _record(journey, level, int(row["step"]), row["dx"], row["dy"], row["loss"], gradient, options)
+    journey.evaluations += objective.evaluations
+    journey.passes += objective.passes
+
+
+def _rule(objective: Objective, journey: _Journey, options: _Options) -> Rule | Newton:
+    """Return the step rule of a method, its learning rate set by the curvature where it starts."""
+    if options.method == "newton":
+        return Newton()
+    if options.method == "adam":
+        return Adam(0.1)
+    steepest = float(np.abs(np.linalg.eigvalsh(objective.hessian(journey.dx, journey.dy))).max())
+    return GradientDescent(1 / max(steepest, 1e-12), momentum=0.5)
+
+
+def _record(
+    journey: _Journey, level: int, step: int, dx: float, dy: float, value: float, gradient: NDArray[np.float64],
+    options: _Options,
+) -> None:  # fmt: skip
+    """Write one visited displacement down, in pixels of the finest level."""
+    row = (
+        level,
+        step,
+        float(dx) * 2**level,
+        float(dy) * 2**level,
+        float(value),
+        float(gradient[0]),
+        float(gradient[1]),
+    )
+    journey.rows.append(row)
+    if options.callback is not None:
+        options.callback(level, step, row[2], row[3], row[4])
+
+
+def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
+    r"""Return the covariance of the minimiser from the scatter of the gradient between blocks of the window.
+
+    Notes
+    -----
+    .. math:: H^{-1} \left(\frac{K}{K - 2} \sum_k g_k g_k'\right) H^{-1}
+
+    with g_k the share of block k in the gradient and H the Hessian.
+    """
+    top, bottom, left, right = objective.domain
+    rows, columns = (max(2, min(8, size // 16)) for size in (bottom - top, right - left))
+    shares = objective.gradient_by_blocks(dx, dy, rows=rows, columns=columns)
+    hessian = objective.hessian(dx, dy)
+    eigenvalues, vectors = np.linalg.eigh(hessian)
+    if eigenvalues[0] <= 1e-9 * abs(eigenvalues[1]) or not np.isfinite(hessian).all():
+        curved = np.where(eigenvalues > 1e-9 * abs(eigenvalues[1]), 0.0, np.inf)
+        with np.errstate(invalid="ignore"):
+            spread = vectors**2 @ np.diag(curved) @ (vectors.T) ** 2
+        return np.asarray(np.nan_to_num(spread, nan=np.inf, posinf=np.inf))
+    scatter = shares.T @ shares * len(shares) / max(len(shares) - 2, 1)
+    inverse = np.linalg.inv(hessian)
+    return np.asarray(inverse @ scatter @ inverse)
+
+
+def _result(objective: Objective, journey: _Journey, options: _Options) -> Registration:
+    """Judge the end of a journey."""
+    dx, dy = journey.dx, journey.dy
+    value, _ = objective.value_and_gradient(dx, dy)
+    height, width = objective.shape
+    overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
+    covariance = _covariance(objective, dx, dy)
+    status, message = _verdict(objective, journey, covariance, overlap, options)
+    return Registration(
+        dx=dx,
+        dy=dy,
+        loss=value,
+        ncc=-value if options.loss == "ncc" else math.nan,
+        covariance=covariance,
+        success=status == "converged",
+        status=status,
+        message=message,
+        overlap=overlap,
+        window=objective.domain,
+        runner_up=journey.runner_up,
+        n_steps=len(journey.rows),
+        n_evaluations=journey.evaluations,
+        n_passes=journey.passes,
+        trace=np.array(journey.rows, TRACE),
+        options={"loss": options.loss, "method": options.method, "features": options.features},
+    )
+
+
+def _verdict(
+    objective: Objective, journey: _Journey, covariance: NDArray[np.float64], overlap: float, options: _Options
+) -> tuple[str, str]:
+    """Return the status and its sentence: the first doubt that applies."""
+    eigenvalues, vectors = (
+        np.linalg.eigh(covariance) if np.isfinite(covariance).all() else (np.array([0.0, math.inf]), np.eye(2))
+    )
+    details: dict[str, Any] = {"overlap": overlap}
+    if journey.score < _SIGNIFICANT:
+        status = "no correlation"
+    elif math.sqrt(eigenvalues[1]) > _VAGUE:
+        status = "flat"
+        angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180
+        details["direction"] = (
+            "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees"
+        )
+    elif journey.ambiguity > _DISTINCT and journey.runner_up is not None:
+        status = "ambiguous"
+        details.update(x=journey.runner_up[0], y=journey.runner_up[1])
+    elif (
+        abs(journey.dx - options.init[0]) > options.max_shift[0]
+        or abs(journey.dy - options.init[1]) > options.max_shift[1]
+    ):
+        status = "at bound"
+    elif overlap < options.min_overlap:
+        status = "low overlap"
+    else:
+        status = "converged" if journey.arrived else "not converged"
+    return status, _MESSAGES[status].format(**details)
+
+
+def _plain(value: float) -> float | None:
+    """Return a number that JSON can hold: None for what is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,275 @@
+r"""Searches: the loss at all integer displacements at once, and the exact minimum around the best of them.
+
+At an integer displacement the sums behind MSE and NCC are a correlation (of the two images) and box sums (of each
+image over the other's frame). Fourier transforms give the first for all displacements together, running sums the
+second; with masks the box sums become correlations of the masks too. The transforms are NumPy's: those of SciPy are
+the same library, at twice the install.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _checks
+from ._checks import Image, InputError, Mask
+from .cells import lowest
+from .losses import Objective
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LagSurface:
+    """A loss at all integer displacements of a box.
+
+    Attributes
+    ----------
+    loss : ndarray of shape (2 * My + 1, 2 * Mx + 1)
+        MSE or negative NCC over the pixels that overlap; inf where too few do or where it is undefined.
+    overlap : ndarray of the same shape
+        How many pixels overlap.
+    max_shift : (int, int)
+        (Mx, My); element [j, i] belongs to dx = i - Mx, dy = j - My.
+    """
+
+    loss: Array
+    overlap: Array
+    max_shift: tuple[int, int]
+
+    def displacement(self, row: int, column: int) -> tuple[int, int]:
+        """Return the (dx, dy) of an element."""
+        return column - self.max_shift[0], row - self.max_shift[1]
+
+
+class Candidate(NamedTuple):
+    """A local minimum of a lag surface."""
+
+    dx: int
+    dy: int
+    loss: float
+
+
+def all_lags(
+    reference: Image,
+    moving: Image,
+    *,
+    loss: str = "ncc",
+    max_shift: tuple[int, int],
+    reference_mask: Mask | None = None,
+    moving_mask: Mask | None = None,
+    min_overlap: float = 0.25,
+) -> LagSurface:
+    r"""Return the loss at every integer displacement within a box, each over the pixels that overlap there.
+
+    Parameters
+    ----------
+    reference, moving : ndarray of shape (H, W)
+        float32 or float64, finite.
+    loss : {"ncc", "mse"}
+    max_shift : (int, int)
+        The box: largest abs(dx), abs(dy) in pixels, below W and H.
+    reference_mask, moving_mask : uint8 ndarray of shape (H, W), optional
+        1 where a pixel may be used.
+    min_overlap : float
+        The share of the usable pixels that must overlap, in (0, 1]; below it the loss is inf.
+
+    Returns
+    -------
+    LagSurface
+
+    Notes
+    -----
+    With the sums running over the pixels usable in both images at that displacement, n of them,
+
+    .. math:: \rho = \frac{\sum AB - \sum A \sum B / n}{\sqrt{\sum A^2 - (\sum A)^2/n}\sqrt{\sum B^2 - (\sum B)^2/n}},
+        \qquad \mathrm{MSE} = \frac{\sum A^2 - 2 \sum AB + \sum B^2}{n}
+
+    References
+    ----------
+    D. Padfield, "Masked object registration in the Fourier domain", IEEE Trans. Image Processing 21, 2012.
+    J. P. Lewis, "Fast normalized cross-correlation", 1995.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scene = np.random.default_rng(0).random((24, 30))
+    >>> surface = all_lags(scene[2:18, 3:23], scene[1:17, 1:21], max_shift=(5, 4))
+    >>> best = minima(surface)[0]
+    >>> best.dx, best.dy, round(best.loss, 6)
+    (2, 1, -1.0)
+    """
+    sums = _Sums(reference, moving, max_shift, reference_mask, moving_mask)
+    n = sums.n
+    enough = n >= max(min_overlap * n.max(), 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if loss == "mse":
+            surface = np.maximum(sums.aa - 2 * sums.ab + sums.bb, 0) / n
+        else:
+            variance_a = sums.aa - sums.a**2 / n
+            variance_b = sums.bb - sums.b**2 / n
+            rounding = 1e-5 if reference.dtype == np.float32 else 1e-10
+            enough &= (variance_a > rounding * sums.aa.max()) & (variance_b > rounding * sums.bb.max())
+            surface = -(sums.ab - sums.a * sums.b / n) / np.sqrt(variance_a * variance_b)
+    return LagSurface(np.where(enough, surface, np.inf), n, max_shift)
+
+
+class _Sums:
+    """The sums over the overlap at all displacements of a box: n, A, B, AA, BB and AB."""
+
+    def __init__(
+        self, B: Image, A: Image, max_shift: tuple[int, int], mask_b: Mask | None, mask_a: Mask | None
+    ) -> None:
+        self.max_shift = max_shift
+        height, width = B.shape
+        self.size = _fast_length(height + max_shift[1]), _fast_length(width + max_shift[0])
+        # digits are lost to the offset of the grey levels, and MSE only needs the two offsets to be the same
+        offset = B.dtype.type(B.mean(dtype=np.float64))
+        A, B = A - offset, B - offset
+        if mask_a is None and mask_b is None:
+            self.n = np.outer(*(np.maximum(m - np.abs(_lags(s)), 0.0) for m, s in zip(B.shape, max_shift[::-1])))
+            self.a, self.aa = self._box(A, 1), self._box(A * A, 1)
+            self.b, self.bb = self._box(B, -1), self._box(B * B, -1)
+            self.ab = self._correlate(self._transform(B), self._transform(A))
+            return
+        used = np.ones_like(B) if mask_b is None else mask_b.astype(B.dtype)
+        usable = np.ones_like(A) if mask_a is None else mask_a.astype(A.dtype)
+        A, B = A * usable, B * used
+        fa, fb, fu, fv = (self._transform(image) for image in (A, B, usable, used))
+        self.n = np.rint(self._correlate(fv, fu))
+        self.a, self.aa = self._correlate(fv, fa), self._correlate(fv, self._transform(A * A))
+        self.b, self.bb = self._correlate(fb, fu), self._correlate(self._transform(B * B), fu)
+        self.ab = self._correlate(fb, fa)
+
+    def _transform(self, image: Image) -> NDArray[np.complexfloating]:
+        return np.fft.rfft2(image, self.size)
+
+    def _correlate(self, fb: NDArray[np.complexfloating], fa: NDArray[np.complexfloating]) -> Array:
+        """Return the sum over x of b(x) a(x + d), for all d in the box."""
+        full = np.fft.irfft2(np.conj(fb) * fa, self.size)
+        mx, my = self.max_shift
+        rows = np.arange(-my, my + 1) % self.size[0]
+        columns = np.arange(-mx, mx + 1) % self.size[1]
+        return full[np.ix_(rows, columns)].astype(np.float64)
+
+    def _box(self, image: Image, sign: int) -> Array:
+        """Return the sum of an image over the part of its frame that overlaps the other's, for all d in the box."""
+        table = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
+        np.cumsum(image, axis=0, dtype=np.float64, out=table[1:, 1:])
+        np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+        (top, bottom), (left, right) = (
+            (np.clip(sign * _lags(m), 0, size), np.clip(size + sign * _lags(m), 0, size))
+            for m, size in zip(self.max_shift[::-1], image.shape, strict=True)
+        )
+        return np.asarray(
+            table[np.ix_(bottom, right)] - table[np.ix_(top, right)]
+            - table[np.ix_(bottom, left)] + table[np.ix_(top, left)]
+        )  # fmt: skip
+
+
+def minima(surface: LagSurface, *, most: int = 8) -> list[Candidate]:
+    """Return the local minima of a lag surface, the lowest first.
+
+    A minimum is not higher than any of its eight neighbours; of a plateau each element counts.
+    """
+    wide = np.pad(surface.loss, 1, constant_values=np.inf)
+    height, width = surface.loss.shape
+    lowest_around = np.full_like(surface.loss, np.inf)
+    for j in (0, 1, 2):
+        for i in (0, 1, 2):
+            if (i, j) != (1, 1):
+                np.minimum(lowest_around, wide[j : j + height, i : i + width], out=lowest_around)
+    rows, columns = np.nonzero((surface.loss <= lowest_around) & np.isfinite(surface.loss))
+    losses = surface.loss[rows, columns]
+    order = np.argsort(losses, kind="stable")[:most]
+    return [Candidate(*surface.displacement(int(rows[i]), int(columns[i])), float(losses[i])) for i in order]
+
+
+def walk(objective: Objective, start: tuple[float, float], *, most: int = 64) -> tuple[float, float, float, bool]:
+    """Descend from cell to cell, to the exact minimum of each, until none around is lower.
+
+    Parameters
+    ----------
+    objective : Objective
+    start : (float, float)
+        (dx, dy) in pixels.
+    most : int
+        How many cells to visit at the most.
+
+    Returns
+    -------
+    dx, dy, loss : float
+        The local minimum: inside a cell, or on the crease between some.
+    arrived : bool
+        False if it was still walking after `most` cells.
+    """
+    cell = int(np.floor(start[0])), int(np.floor(start[1]))
+    a, b, value = lowest(objective.cell(*cell))
+    for _ in range(most):
+        x_side = -1 if a <= 0 else 1 if a >= 1 else 0
+        y_side = -1 if b <= 0 else 1 if b >= 1 else 0
+        around = {(cell[0] + x_side, cell[1]), (cell[0], cell[1] + y_side), (cell[0] + x_side, cell[1] + y_side)}
+        found = min(((lowest(objective.cell(*c)), c) for c in around - {cell}), key=lambda f: f[0][2], default=None)
+        if found is None or found[0][2] >= value - 1e-12 * abs(value):
+            return cell[0] + a, cell[1] + b, value, True
+        (a, b, value), cell = found
+    return cell[0] + a, cell[1] + b, value, False
+
+
+def brute_force(objective: Objective, *, max_shift: tuple[int, int], step: float = 1.0) -> tuple[float, float, float]:
+    """Return the best of all displacements on a grid, one evaluation each: slow, and what the searches are held to.
+
+    Parameters
+    ----------
+    objective : Objective
+    max_shift : (int, int)
+        Largest abs(dx), abs(dy) in pixels.
+    step : float
+        Spacing of the grid in pixels.
+
+    Returns
+    -------
+    dx, dy, loss : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from alignment.losses import MSE
+    >>> scene = np.random.default_rng(0).random((24, 30))
+    >>> objective = MSE(scene[2:18, 3:23], scene[1:17, 1:21], domain=(4, 12, 5, 15))
+    >>> brute_force(objective, max_shift=(3, 3))
+    (2.0, 1.0, 0.0)
+    """
+    step = _checks.positive_number("step", step)
+    if objective.shape[0] <= max_shift[1] or objective.shape[1] <= max_shift[0]:
+        raise InputError(f"max_shift is {max_shift}, beyond the images of shape {objective.shape}; give less")
+    dx, dy = (step * np.arange(-round(m / step), round(m / step) + 1) for m in max_shift)
+    surface = objective.landscape(dx, dy)
+    j, i = np.unravel_index(int(np.argmin(surface)), surface.shape)
+    return float(dx[i]), float(dy[j]), float(surface[j, i])
+
+
+def _lags(most: int) -> NDArray[np.int64]:
+    """Return -most, ..., most."""
+    return np.arange(-most, most + 1)
+
+
+def _fast_length(least: int) -> int:
+    """Return the smallest length from `least` on that has no prime factor above 5.
+
+    Examples
+    --------
+    >>> _fast_length(97), _fast_length(128)
+    (100, 128)
+    """
+    while True:
+        rest = least
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return least
+        least += 1

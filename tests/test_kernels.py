@@ -1,0 +1,174 @@
+"""The loops that run over pixels, one by one: their sums against plain loops, and the dtypes they work in."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from alignment import _kernels
+
+KINDS = [(np.float64, 1e-14), (np.float32, 2e-6)]
+KINDS_IDS = ["float64", "float32"]
+
+# a 3 x 4 rectangle of the reference, and where its first pixel's upper left neighbour lies in the moving image
+RECTANGLE, ORIGIN = (1, 4, 2, 6), (2, 1)
+FRACTIONS = [(0.0, 0.0), (0.25, 0.0), (0.0, 0.75), (0.3, 0.6), (1.0, 0.5), (1.0, 1.0)]
+UPPER = [(i, j) for i in range(4) for j in range(i, 4)]
+
+
+@pytest.fixture(scope="module")
+def pair(scene):
+    """Return a reference and a moving image of different shapes: the kernels do not ask for equal ones."""
+    return scene((6, 8), 40), scene((7, 9), 41)
+
+
+@pytest.fixture(scope="module")
+def masks():
+    used = np.ones((6, 8), np.uint8)
+    usable = np.ones((6, 8), np.uint8)
+    used[2, 3] = used[0, 0] = 0
+    usable[2, 2] = usable[4, 4] = usable[5, 7] = 0
+    return used, usable
+
+
+def pixels(pair, masks=None):
+    """Yield B and the four neighbours of every pixel of the rectangle that the masks leave."""
+    B, A = (image.astype(np.float64) for image in pair)
+    top, bottom, left, right = RECTANGLE
+    for y in range(top, bottom):
+        for x in range(left, right):
+            n, m = ORIGIN[0] + y - top, ORIGIN[1] + x - left
+            if masks is None or (masks[0][y, x] and masks[1][n, m]):
+                yield B[y, x], np.array([A[n, m], A[n, m + 1], A[n + 1, m], A[n + 1, m + 1]])
+
+
+def star(around, a, b):
+    """Return the interpolated grey level and its slopes along x and y."""
+    p, q, s, t = around
+    level = (1 - a) * (1 - b) * p + a * (1 - b) * q + (1 - a) * b * s + a * b * t
+    return level, (1 - b) * (q - p) + b * (t - s), (1 - a) * (s - p) + a * (t - q)
+
+
+def as_kind(pair, kind, fraction=()):
+    return [image.astype(kind) for image in pair], tuple(kind(f) for f in fraction)
+
+
+@pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
+@pytest.mark.parametrize("fraction", FRACTIONS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_sums_mse(pair, masks, agree, kind, within, fraction, masked):
+    given = masks if masked else None
+    (B, A), typed = as_kind(pair, kind, fraction)
+    got = _kernels.sums_mse(B, A, RECTANGLE, ORIGIN, typed, *(given or (None, None)))
+    want = np.zeros(4)
+    for target, around in pixels((B, A), given):
+        level, slope_x, slope_y = star(around, *fraction)
+        e = level - target
+        want += [e * e, e * slope_x, e * slope_y, 1]
+    assert want[3] == (9 if masked else 12)
+    agree(got, want, scale=want[0] + 1, within=within, name=f"sums_mse {kind.__name__}")
+    assert got[3] == want[3]
+
+
+@pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
+@pytest.mark.parametrize("fraction", FRACTIONS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("offsets", [(0.0, 0.0), (0.5, -0.25)])
+def test_sums_ncc(pair, masks, agree, kind, within, fraction, masked, offsets):
+    given = masks if masked else None
+    (B, A), typed = as_kind(pair, kind, fraction)
+    got = _kernels.sums_ncc(B, A, RECTANGLE, ORIGIN, typed, tuple(map(kind, offsets)), *(given or (None, None)))
+    want = np.zeros(12)
+    for target, around in pixels((B, A), given):
+        level, slope_x, slope_y = star(around, *fraction)
+        u, v = level - offsets[0], target - offsets[1]
+        want += [u, v, u * u, u * v, v * v, slope_x, slope_y, u * slope_x, u * slope_y, v * slope_x, v * slope_y, 1]
+    assert got.dtype == np.float64
+    agree(got, want, scale=want[11], within=within, name=f"sums_ncc {kind.__name__}")
+    assert got[11] == want[11]
+
+
+@pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_cell_moments_mse(pair, masks, agree, kind, within, masked):
+    given = masks if masked else None
+    (B, A), _ = as_kind(pair, kind)
+    got = _kernels.cell_moments_mse(B, A, RECTANGLE, ORIGIN, *(given or (None, None)))
+    want = np.zeros(11)
+    for target, around in pixels((B, A), given):
+        d = around - target
+        want += [*(d[i] * d[j] for i, j in UPPER), 1]
+    assert got.dtype == np.float64
+    agree(got, want, scale=want[10], within=within, name=f"cell_moments_mse {kind.__name__}")
+    assert got[10] == want[10]
+
+
+@pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("offsets", [(0.0, 0.0), (0.5, -0.25)])
+def test_cell_moments_ncc(pair, masks, agree, kind, within, masked, offsets):
+    given = masks if masked else None
+    (B, A), _ = as_kind(pair, kind)
+    got = _kernels.cell_moments_ncc(B, A, RECTANGLE, ORIGIN, tuple(map(kind, offsets)), *(given or (None, None)))
+    want = np.zeros(21)
+    for target, around in pixels((B, A), given):
+        u, v = around - offsets[0], target - offsets[1]
+        want += [*(u[i] * u[j] for i, j in UPPER), *(u * v), *u, v, v * v, 1]
+    assert got.dtype == np.float64
+    agree(got, want, scale=want[20], within=within, name=f"cell_moments_ncc {kind.__name__}")
+    assert got[20] == want[20]
+
+
+@pytest.mark.skipif(
+    numba.config.DISABLE_JIT, reason="interpreted, a Python float plus a NumPy float32 stays float32; compiled it does not"
+)
+def test_rows_are_added_in_float64():
+    """In float32, 2^24 + 1 is 2^24: a tall image shows in which precision its rows are added."""
+    tall = np.ones((1001, 2), np.float32)
+    tall[0] = 4096
+    nothing = np.zeros_like(tall)
+    rectangle, origin, zeros = (0, 1000, 0, 1), (0, 0), (np.float32(0), np.float32(0))
+    exact = 4096.0**2 + 999
+    assert _kernels.sums_mse(nothing, tall, rectangle, origin, zeros, None, None)[0] == exact
+    assert _kernels.sums_ncc(nothing, tall, rectangle, origin, zeros, zeros, None, None)[2] == exact
+    assert _kernels.cell_moments_mse(nothing, tall, rectangle, origin, None, None)[0] == exact
+    assert _kernels.cell_moments_ncc(nothing, tall, rectangle, origin, zeros, None, None)[0] == exact
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32], ids=KINDS_IDS)
+def test_interpolate(scene, agree, kind):
+    A = scene((3, 4), 42, kind)
+    upper, lower = np.array([2, -1, 0]), np.array([-1, 0, 1])
+    left, right = np.array([1, 3, -1, -1]), np.array([2, -1, 0, -1])
+    weights = tuple(map(kind, (0.5, -1.25, 2.0, 0.75)))
+    out = np.full((3, 4), np.nan, kind)
+    _kernels.interpolate(A, upper, lower, left, right, weights, out)
+
+    def level(n, m):
+        return float(A[n, m]) if n >= 0 and m >= 0 else 0.0
+
+    for y in range(3):
+        for x in range(4):
+            four = [level(n, m) for n in (upper[y], lower[y]) for m in (left[x], right[x])]
+            want = sum(float(w) * value for w, value in zip(weights, four, strict=True))
+            agree(out[y, x], want, scale=5, within=1e-15 if kind is np.float64 else 2e-7, name=f"interpolate {kind.__name__}")
+
+
+def test_interpolate_lets_what_is_not_finite_through():
+    A = np.array([[1.0, np.nan, np.inf, 2.0]])
+    zero, columns = np.zeros(1, int), np.arange(4)
+    out = np.empty((1, 4))
+    _kernels.interpolate(A, zero, zero, columns, columns, (1.0, 0.0, 0.0, 0.0), out)
+    np.testing.assert_array_equal(np.isfinite(out), [[True, False, False, True]])
+
+
+def test_sums_let_what_is_not_finite_through():
+    """Without nnan and ninf among the compiler's flags a NaN in an image is a NaN in the sum."""
+    B, A = np.zeros((3, 5)), np.ones((3, 5))
+    A[1, 2] = np.nan
+    zeros = (0.0, 0.0)
+    assert np.isnan(_kernels.sums_mse(B, A, (0, 2, 0, 4), (0, 0), zeros, None, None)[0])
+    assert np.isnan(_kernels.sums_ncc(B, A, (0, 2, 0, 4), (0, 0), zeros, zeros, None, None)[2])
+    assert np.isnan(_kernels.cell_moments_mse(B, A, (0, 2, 0, 4), (0, 0), None, None)[0])
+    assert not {"nnan", "ninf", "fast"} & set(_kernels._FASTMATH)
