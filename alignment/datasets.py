@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from alignment._checks import InputError
-from alignment.imagefiles import as_float, read_image, to_dtype
+from ._checks import InputError
+from .imagefiles import as_float, read_image, to_dtype
 
 __all__ = ["DemoPlate", "ShiftedPair", "demo_plate", "shifted_pair"]
 

@@ -1,7 +1,8 @@
 r"""The published formulas, term by term: slow, and sacred.
 
 Everything here is written as it stands on paper, with Python's own floats, sums and loops, so that a reader can
-hold the page beside it. Nothing of the package is used and nothing is shared with the kernels, which are judged by this file.
+hold the page beside it. Nothing of the package is used and nothing is shared with the kernels, which are judged by
+this file.
 
 Index names: the target pixel is (x, y), the source point it reads is :math:`(x_s, y_s) = (x + dx, y + dy)`, and (m, n)
 runs over *all* columns and rows of the moving image A. B is the reference. Grey levels outside the frame are zero,

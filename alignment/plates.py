@@ -83,7 +83,7 @@ def colorize(
     loss: str = "ncc",
     order: str = "bgr",
     crop: str = "auto",
-    features: str = "edges",
+    features: str = "auto",
     max_shift: float | tuple[float, float] | None = None,
 ) -> Colorization:
     """Turn the scan of a plate into a colour photograph.
@@ -100,8 +100,9 @@ def colorize(
         The filters from the top of the plate down.
     crop : {"auto", "overlap", "none"}
         What to show: the part that all three channels cover without their frames, with them, or the whole rectangle.
-    features : {"edges", "intensity"}
-        What is compared. A colour is bright in one exposure and dark in the next, but its edge is an edge in all.
+    features : {"auto", "edges", "intensity"}
+        What is compared. A colour is bright in one exposure and dark in the next, but its edge is an edge in all;
+        "auto" keeps to intensities only where they agree very well.
     max_shift : float or (float, float), optional
         Largest displacement to consider, in pixels; a fifth of the exposure unless given.
 

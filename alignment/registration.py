@@ -27,7 +27,7 @@ from .search import LagSurface, all_lags, minima, walk
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
 METHODS = ("auto", "gradient-descent", "adam", "newton", "exhaustive")
-FEATURES = ("intensity", "edges")
+FEATURES = ("auto", "intensity", "edges")
 TRACE = np.dtype([
     ("level", np.int64), ("step", np.int64), ("dx", np.float64), ("dy", np.float64),
     ("loss", np.float64), ("grad_dx", np.float64), ("grad_dy", np.float64),
@@ -37,12 +37,21 @@ TRACE = np.dtype([
 _COARSEST = 64
 # the share of each side that the frame of a scan may take
 _FRAME = 0.1
-# the share of unrelated displacements' scatter by which the best one must stand out
+# the best displacement stands out from unrelated ones by this many standard deviations of theirs; of unrelated pairs
+# of photographs none in a hundred does
 _SIGNIFICANT = 6.0
-# how near the runner-up's loss may come to the best, as a share of what the best stands out by
+# and the runner-up by less than this share of it
 _DISTINCT = 0.8
+# or the fit is so close that this many of its own uncertainties make up the correlation
+_EXACT = 100.0
 # pixels: a standard error beyond this is no answer
 _VAGUE = 0.5
+# the gap that this makes between the best and the runner-up
+_DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
+# intensities that correlate less than this, blurred by so many pixels, are not one scene in one light: their edges
+# say more
+_ALIKE = 0.96
+_BLUR = 2.5
 
 _MESSAGES = {
     "converged": "converged",
@@ -214,6 +223,11 @@ class _Journey:
     runner_up: tuple[float, float, float] | None = None
     ambiguity: float = 0.0
 
+    @property
+    def gap(self) -> float:
+        """By how much the best displacement stands out from the runner-up."""
+        return self.score * (1 - self.ambiguity)
+
 
 def register(
     reference: ArrayLike,
@@ -221,7 +235,7 @@ def register(
     *,
     loss: str = "ncc",
     method: str = "auto",
-    features: str = "intensity",
+    features: str = "auto",
     max_shift: float | tuple[float, float] | None = None,
     init: tuple[float, float] = (0.0, 0.0),
     reference_mask: ArrayLike | None = None,
@@ -241,8 +255,9 @@ def register(
     method : {"auto", "gradient-descent", "adam", "newton", "exhaustive"}
         "auto" searches all integer displacements at a coarse level and refines exactly from cell to cell, level by
         level. "exhaustive" searches at full resolution. The others descend from `init` at every level by that rule.
-    features : {"intensity", "edges"}
-        What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast.
+    features : {"auto", "intensity", "edges"}
+        What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast. "auto"
+        takes the edges if intensities correlate poorly at the coarsest level and the edges stand out better.
     max_shift : float or (float, float), optional
         Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
     init : (float, float)
@@ -298,15 +313,8 @@ def register(
         _Pair(a, b)
         for a, b in zip(*(build(*image, count_levels(shape, smallest=_COARSEST)) for image in pair), strict=True)
     ]
-    if method == "auto":
-        journey = _search(levels, len(levels) - 1, options)
-        first = len(levels) - 1
-    elif method == "exhaustive":
-        journey = _search(levels, 0, options)
-        first = 0
-    else:
-        first = len(levels) - 1
-        journey = _Journey(options.init[0] / 2**first, options.init[1] / 2**first)
+    first = 0 if method == "exhaustive" else len(levels) - 1
+    journey, options = _start(levels, first, options)
     objective = None
     for level in range(first, -1, -1):
         if level < first:
@@ -345,13 +353,49 @@ def _reach(max_shift: float | tuple[float, float] | None, shape: tuple[int, ...]
 
 
 def _seen(pair: _Pair, options: _Options) -> _Pair:
-    """Return a level as the objective sees it: smoothed, and reduced to its edges if asked."""
+    """Return a level as the objective sees it: smoothed, and reduced to its edges if asked.
+
+    The magnitude of a gradient is sharper than the image it comes from, so that it is smoothed as well.
+    """
     smoothed = [smooth(image, options.smoothing) for image in pair]
-    return _Pair(*(edges(image) for image in smoothed)) if options.features == "edges" else _Pair(*smoothed)
+    if options.features == "edges":
+        smoothed = [smooth(edges(image), options.smoothing) for image in smoothed]
+    return _Pair(*smoothed)
+
+
+def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
+    """Return where to begin on the first level, and the options with the features chosen."""
+    searched = options.method in ("auto", "exhaustive")
+    if options.features != "auto":
+        return (_search(levels, first, options) if searched else _at_init(first, options)), options
+    options = replace(options, features="intensity")
+    plain = _search(levels, first, options) if searched else _at_init(first, options)
+    if _alike(levels[first], plain) and (plain.gap >= _DISTINCT_GAP or not searched):
+        return plain, options
+    other = replace(options, features="edges")
+    sharp = _search(levels, first, other) if searched else _at_init(first, other)
+    better = sharp.gap >= min(_DISTINCT_GAP, plain.gap) or not searched
+    return (sharp, other) if better else (plain, options)
+
+
+def _alike(pair: _Pair, journey: _Journey) -> bool:
+    """Say whether two images show one scene in one light: whether they correlate once the noise is smoothed away."""
+    blurred = [smooth(image, _BLUR) for image in pair]
+    window = _window(blurred[0].image.shape, journey.dx, journey.dy)
+    masks = {"reference_mask": blurred[0].mask, "moving_mask": blurred[1].mask}
+    try:
+        return NCC(blurred[0].image, blurred[1].image, domain=window, **masks).value(journey.dx, journey.dy) <= -_ALIKE
+    except InputError:  # one of them is constant there
+        return False
+
+
+def _at_init(level: int, options: _Options) -> _Journey:
+    """Return the journey that begins where the caller says."""
+    return _Journey(options.init[0] / 2**level, options.init[1] / 2**level)
 
 
 def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
-    """Look at all integer displacements of one level, and follow the best few to an exact minimum there."""
+    """Look at all integer displacements of one level, and start at the one that stands out most."""
     seen = _seen(levels[level], options)
     shape = seen.reference.image.shape
     my, mx = (round(_FRAME * size) for size in shape)
@@ -531,7 +575,8 @@ def _verdict(
         np.linalg.eigh(covariance) if np.isfinite(covariance).all() else (np.array([0.0, math.inf]), np.eye(2))
     )
     details: dict[str, Any] = {"overlap": overlap}
-    if journey.score < _SIGNIFICANT:
+    exact = _exactness(objective, covariance, journey) >= _EXACT
+    if journey.score < _SIGNIFICANT and not exact:
         status = "no correlation"
     elif math.sqrt(eigenvalues[1]) > _VAGUE:
         status = "flat"
@@ -552,6 +597,23 @@ def _verdict(
     else:
         status = "converged" if journey.arrived else "not converged"
     return status, _MESSAGES[status].format(**details)
+
+
+def _exactness(objective: Objective, covariance: NDArray[np.float64], journey: _Journey) -> float:
+    r"""Return how many of the fit's own uncertainties make up the correlation.
+
+    Notes
+    -----
+    .. math:: \sqrt{|L| / \lambda_{\max}(H \Sigma)}
+
+    An error of one standard deviation in the displacement changes the loss by half of H times its covariance. At a
+    chance maximum of two unrelated images that change is of the order of the correlation itself.
+    """
+    if not np.isfinite(covariance).all():
+        return 0.0
+    value, _ = objective.value_and_gradient(journey.dx, journey.dy)
+    change = float(np.linalg.eigvals(objective.hessian(journey.dx, journey.dy) @ covariance).real.max())
+    return math.sqrt(abs(value) / max(change, 1e-30))
 
 
 def _plain(value: float) -> float | None:

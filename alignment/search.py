@@ -130,7 +130,10 @@ class _Sums:
         offset = B.dtype.type(B.mean(dtype=np.float64))
         A, B = A - offset, B - offset
         if mask_a is None and mask_b is None:
-            self.n = np.outer(*(np.maximum(m - np.abs(_lags(s)), 0.0) for m, s in zip(B.shape, max_shift[::-1])))
+            self.n = np.outer(
+                np.maximum(height - np.abs(_lags(max_shift[1])), 0.0),
+                np.maximum(width - np.abs(_lags(max_shift[0])), 0.0),
+            )
             self.a, self.aa = self._box(A, 1), self._box(A * A, 1)
             self.b, self.bb = self._box(B, -1), self._box(B * B, -1)
             self.ab = self._correlate(self._transform(B), self._transform(A))

