@@ -23,7 +23,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
-from alignment._checks import InputError
+from ._checks import InputError
 
 __all__ = [
     "IMAGE_SUFFIXES",
