@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from . import datasets, formulas, plots
     from ._checks import InputError
     from .bilinear import shift, shift_gradients, theta
-    from .descent import Adam, Descent, GradientDescent, minimise
+    from .descent import Adam, Descent, GradientDescent, Newton, minimise
+    from .gaussian import Gaussian
     from .gradcheck import GradientCheck, check_gradient
     from .imagefiles import read_image, write_image
     from .losses import MSE, NCC
@@ -43,6 +44,8 @@ _HOME = {
     "Descent": "descent",
     "GradientDescent": "descent",
     "Adam": "descent",
+    "Newton": "descent",
+    "Gaussian": "gaussian",
     "check_gradient": "gradcheck",
     "GradientCheck": "gradcheck",
     "register": "registration",
@@ -64,11 +67,13 @@ __all__ = [  # noqa: RUF022  (grouped by theme)
     # objectives
     "MSE",
     "NCC",
+    "Gaussian",
     # descent, visible and by hand
     "minimise",
     "Descent",
     "GradientDescent",
     "Adam",
+    "Newton",
     # gradient checks
     "check_gradient",
     "GradientCheck",

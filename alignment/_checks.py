@@ -21,6 +21,10 @@ class InputError(ValueError):
     """An argument or a file that cannot be used; the message says what would be right."""
 
 
+class UndefinedLossError(InputError):
+    """A loss has no value where it was asked for: nothing to compare there, or nothing but one grey level."""
+
+
 def finite_number(name: str, value: Any) -> float:
     """Return `value` as a float, or say why it is no finite number.
 

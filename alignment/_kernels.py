@@ -57,17 +57,17 @@ def interpolate(image, upper, lower, left, right, weights, out):
 
 
 @_jit
-def sums_mse(reference, moving, rectangle, origin, fraction, used, usable):
-    r"""Return the four sums behind the MSE and its gradient over a rectangle of the reference.
+def sums_mse(reference, moving, rectangles, origin, fraction, used, usable):
+    r"""Return the four sums behind the MSE and its gradient over each of some rectangles of the reference.
 
     Parameters
     ----------
     reference, moving : array of shape (M, N) and (P, Q)
-    rectangle : (top, bottom, left, right)
-        Rows and columns of the reference to sum over.
+    rectangles : int64 array of shape (K, 4)
+        Each (top, bottom, left, right): rows and columns of the reference to sum over.
     origin : (row, column)
-        The upper left neighbour, in the moving image, of the rectangle's first pixel. All four neighbours of every
-        pixel lie inside the moving image.
+        The upper left neighbour, in the moving image, of the reference's pixel (0, 0). All four neighbours of every
+        pixel of the rectangles lie inside the moving image.
     fraction : (a, b)
         The fractions of dx and dy, in the dtype of the images.
     used : uint8 array of shape (M, N) or None
@@ -81,48 +81,48 @@ def sums_mse(reference, moving, rectangle, origin, fraction, used, usable):
 
     with :math:`A_x, A_y` the slopes of A* along dx and dy.
     """
-    top, bottom, left, right = rectangle
-    row, column = origin
     a, b = fraction
-    width = right - left
-    total_ee = total_ex = total_ey = total = 0.0
-    for y in range(top, bottom):
-        n = row + y - top
-        p = moving[n, column : column + width]
-        q = moving[n, column + 1 : column + 1 + width]
-        s = moving[n + 1, column : column + width]
-        t = moving[n + 1, column + 1 : column + 1 + width]
-        target = reference[y, left:right]
-        ee = ex = ey = count = moving.dtype.type(0)
-        if used is not None:
-            pixels = used[y, left:right]
-            cells = usable[n, column : column + width]
-        for x in range(width):
-            down_left = s[x] - p[x]
-            down_right = t[x] - q[x]
-            at_left = p[x] + b * down_left
-            slope_x = q[x] + b * down_right - at_left
-            slope_y = down_left + a * (down_right - down_left)
-            e = at_left + a * slope_x - target[x]
+    out = np.zeros((rectangles.shape[0], 4))
+    for k in range(rectangles.shape[0]):
+        top, bottom, left, right = rectangles[k]
+        column = origin[1] + left
+        width = right - left
+        for y in range(top, bottom):
+            n = origin[0] + y
+            p = moving[n, column : column + width]
+            q = moving[n, column + 1 : column + 1 + width]
+            s = moving[n + 1, column : column + width]
+            t = moving[n + 1, column + 1 : column + 1 + width]
+            target = reference[y, left:right]
+            ee = ex = ey = count = moving.dtype.type(0)
             if used is not None:
-                w = moving.dtype.type(pixels[x] & cells[x])
-                e *= w
-                count += w
-            ee += e * e
-            ex += e * slope_x
-            ey += e * slope_y
-        total_ee += ee
-        total_ex += ex
-        total_ey += ey
-        total += count
-    if used is None:
-        total = float(width * (bottom - top))
-    return total_ee, total_ex, total_ey, total
+                pixels = used[y, left:right]
+                cells = usable[n, column : column + width]
+            for x in range(width):
+                down_left = s[x] - p[x]
+                down_right = t[x] - q[x]
+                at_left = p[x] + b * down_left
+                slope_x = q[x] + b * down_right - at_left
+                slope_y = down_left + a * (down_right - down_left)
+                e = at_left + a * slope_x - target[x]
+                if used is not None:
+                    w = moving.dtype.type(pixels[x] & cells[x])
+                    e *= w
+                    count += w
+                ee += e * e
+                ex += e * slope_x
+                ey += e * slope_y
+            if used is None:
+                count = moving.dtype.type(width)
+            row_sums = (ee, ex, ey, count)
+            for i in range(4):
+                out[k, i] += row_sums[i]
+    return out
 
 
 @_jit
-def sums_ncc(reference, moving, rectangle, origin, fraction, offsets, used, usable):
-    r"""Return the twelve sums behind the NCC and its gradient over a rectangle of the reference.
+def sums_ncc(reference, moving, rectangles, origin, fraction, offsets, used, usable):
+    r"""Return the twelve sums behind the NCC and its gradient over each of some rectangles of the reference.
 
     Parameters are those of `sums_mse`, and the offsets (u0, v0), in the dtype of the images: they change no centred
     moment; near the means of the two images they save digits.
@@ -131,54 +131,55 @@ def sums_ncc(reference, moving, rectangle, origin, fraction, offsets, used, usab
     -----
     .. math:: \sum (u, v, u^2, u v, v^2, A_x, A_y, u A_x, u A_y, v A_x, v A_y, 1), \quad u = A^* - u_0,\; v = B - v_0
     """
-    top, bottom, left, right = rectangle
-    row, column = origin
     a, b = fraction
     u0, v0 = offsets
-    width = right - left
-    out = np.zeros(12)
-    for y in range(top, bottom):
-        n = row + y - top
-        p = moving[n, column : column + width]
-        q = moving[n, column + 1 : column + 1 + width]
-        s = moving[n + 1, column : column + width]
-        t = moving[n + 1, column + 1 : column + 1 + width]
-        target = reference[y, left:right]
-        su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = moving.dtype.type(0)
-        if used is not None:
-            pixels = used[y, left:right]
-            cells = usable[n, column : column + width]
-        for x in range(width):
-            down_left = s[x] - p[x]
-            down_right = t[x] - q[x]
-            at_left = p[x] + b * down_left
-            slope_x = q[x] + b * down_right - at_left
-            slope_y = down_left + a * (down_right - down_left)
-            u = at_left + a * slope_x - u0
-            v = target[x] - v0
+    out = np.zeros((rectangles.shape[0], 12))
+    for k in range(rectangles.shape[0]):
+        top, bottom, left, right = rectangles[k]
+        column = origin[1] + left
+        width = right - left
+        for y in range(top, bottom):
+            n = origin[0] + y
+            p = moving[n, column : column + width]
+            q = moving[n, column + 1 : column + 1 + width]
+            s = moving[n + 1, column : column + width]
+            t = moving[n + 1, column + 1 : column + 1 + width]
+            target = reference[y, left:right]
+            su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = moving.dtype.type(0)
             if used is not None:
-                w = moving.dtype.type(pixels[x] & cells[x])
-                u *= w
-                v *= w
-                slope_x *= w
-                slope_y *= w
-                count += w
-            su += u
-            sv += v
-            suu += u * u
-            suv += u * v
-            svv += v * v
-            sx += slope_x
-            sy += slope_y
-            sux += u * slope_x
-            suy += u * slope_y
-            svx += v * slope_x
-            svy += v * slope_y
-        if used is None:
-            count = moving.dtype.type(width)
-        row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count)
-        for i in range(12):
-            out[i] += row_sums[i]
+                pixels = used[y, left:right]
+                cells = usable[n, column : column + width]
+            for x in range(width):
+                down_left = s[x] - p[x]
+                down_right = t[x] - q[x]
+                at_left = p[x] + b * down_left
+                slope_x = q[x] + b * down_right - at_left
+                slope_y = down_left + a * (down_right - down_left)
+                u = at_left + a * slope_x - u0
+                v = target[x] - v0
+                if used is not None:
+                    w = moving.dtype.type(pixels[x] & cells[x])
+                    u *= w
+                    v *= w
+                    slope_x *= w
+                    slope_y *= w
+                    count += w
+                su += u
+                sv += v
+                suu += u * u
+                suv += u * v
+                svv += v * v
+                sx += slope_x
+                sy += slope_y
+                sux += u * slope_x
+                suy += u * slope_y
+                svx += v * slope_x
+                svy += v * slope_y
+            if used is None:
+                count = moving.dtype.type(width)
+            row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count)
+            for i in range(12):
+                out[k, i] += row_sums[i]
     return out
 
 
@@ -186,7 +187,8 @@ def sums_ncc(reference, moving, rectangle, origin, fraction, offsets, used, usab
 def cell_moments_mse(reference, moving, rectangle, origin, used, usable):
     r"""Return the ten moments that describe the MSE on a whole cell, and the number of pixels.
 
-    Parameters are those of `sums_mse`, without a fraction: the moments serve every fraction in the cell.
+    Parameters are those of `sums_mse`, with a single rectangle (top, bottom, left, right) and without a fraction: the
+    moments serve every fraction in the cell.
 
     Notes
     -----
@@ -196,11 +198,11 @@ def cell_moments_mse(reference, moving, rectangle, origin, used, usable):
     G00, G01, G02, G03, G11, G12, G13, G22, G23, G33, N.
     """
     top, bottom, left, right = rectangle
-    row, column = origin
+    row, column = origin[0], origin[1] + left
     width = right - left
     out = np.zeros(11)
     for y in range(top, bottom):
-        n = row + y - top
+        n = row + y
         p = moving[n, column : column + width]
         q = moving[n, column + 1 : column + 1 + width]
         s = moving[n + 1, column : column + width]
@@ -244,7 +246,7 @@ def cell_moments_mse(reference, moving, rectangle, origin, used, usable):
 def cell_moments_ncc(reference, moving, rectangle, origin, offsets, used, usable):
     r"""Return the moments that describe the NCC on a whole cell.
 
-    Parameters are those of `sums_ncc`, without a fraction.
+    Parameters are those of `cell_moments_mse`, and the offsets of `sums_ncc`.
 
     Notes
     -----
@@ -253,12 +255,12 @@ def cell_moments_ncc(reference, moving, rectangle, origin, offsets, used, usable
     :math:`\sum v^2` and N.
     """
     top, bottom, left, right = rectangle
-    row, column = origin
+    row, column = origin[0], origin[1] + left
     u0, v0 = offsets
     width = right - left
     out = np.zeros(21)
     for y in range(top, bottom):
-        n = row + y - top
+        n = row + y
         p = moving[n, column : column + width]
         q = moving[n, column + 1 : column + 1 + width]
         s = moving[n + 1, column : column + width]
@@ -315,6 +317,13 @@ def cell_moments_ncc(reference, moving, rectangle, origin, offsets, used, usable
 
 
 @_jit
+def _add_three(target, r0, r1, r2, t0, t1, t2):
+    """Add three weighted rows at once, which spares two of three trips of the target through memory."""
+    for x in range(target.shape[0]):
+        target[x] += t0 * r0[x] + t1 * r1[x] + t2 * r2[x]
+
+
+@_jit
 def filter_separably(image, taps_y, taps_x, first, step, out):
     r"""Filter an image along both axes and keep every `step`-th pixel; a few row buffers, no intermediate image.
 
@@ -322,7 +331,7 @@ def filter_separably(image, taps_y, taps_x, first, step, out):
     ----------
     image : array of shape (P, Q)
     taps_y, taps_x : array
-        The weights along each axis, in the dtype of `out`.
+        The weights along each axis, in the dtype of `out`; their number is a multiple of three (add zeros).
     first : (row, column)
         The pixel of the image that the first taps meet at the first pixel of `out`; it may lie outside.
     step : int
@@ -336,38 +345,151 @@ def filter_separably(image, taps_y, taps_x, first, step, out):
     The nearest pixel of the frame stands for what lies outside.
     """
     height, width = image.shape
-    length = (out.shape[1] - 1) * step + taps_x.shape[0]
+    count = out.shape[1]
+    length = count * step + taps_x.shape[0]
     buffer = np.empty(length, out.dtype)
+    # one row of the buffer for each remainder of the column by the step, so that every tap meets a contiguous stretch
+    phases = np.empty((step, length // step + 1), out.dtype)
     inner = max(0, -first[1])  # buffer[inner:outer] lies inside the frame
     outer = max(inner, min(length, width - first[1]))
+    inside = buffer[inner:outer]
     for i in range(out.shape[0]):
+        inside[:] = 0
         top = first[0] + step * i
-        inside = buffer[inner:outer]
-        for n in range(taps_y.shape[0]):
-            row = image[min(max(top + n, 0), height - 1), first[1] + inner : first[1] + outer]
-            tap = taps_y[n]
-            if n == 0:
-                for x in range(inside.shape[0]):
-                    inside[x] = tap * row[x]
-            else:
-                for x in range(inside.shape[0]):
-                    inside[x] += tap * row[x]
+        for n in range(0, taps_y.shape[0], 3):
+            r0 = image[min(max(top + n, 0), height - 1), first[1] + inner : first[1] + outer]
+            r1 = image[min(max(top + n + 1, 0), height - 1), first[1] + inner : first[1] + outer]
+            r2 = image[min(max(top + n + 2, 0), height - 1), first[1] + inner : first[1] + outer]
+            _add_three(inside, r0, r1, r2, taps_y[n], taps_y[n + 1], taps_y[n + 2])
         buffer[:inner] = buffer[inner]
         buffer[outer:] = buffer[outer - 1]
+        for r in range(step):
+            phase = phases[r]
+            for j in range((length - r - 1) // step + 1):
+                phase[j] = buffer[step * j + r]
         target = out[i]
-        if step == 1:
-            for m in range(taps_x.shape[0]):
-                stretch = buffer[m : m + target.shape[0]]
-                tap = taps_x[m]
-                if m == 0:
-                    for x in range(target.shape[0]):
-                        target[x] = tap * stretch[x]
-                else:
-                    for x in range(target.shape[0]):
-                        target[x] += tap * stretch[x]
-        else:
-            for j in range(target.shape[0]):
-                total = out.dtype.type(0)
-                for m in range(taps_x.shape[0]):
-                    total += taps_x[m] * buffer[step * j + m]
-                target[j] = total
+        target[:] = 0
+        for m in range(0, taps_x.shape[0], 3):
+            r0 = phases[m % step, m // step : m // step + count]
+            r1 = phases[(m + 1) % step, (m + 1) // step : (m + 1) // step + count]
+            r2 = phases[(m + 2) % step, (m + 2) // step : (m + 2) // step + count]
+            _add_three(target, r0, r1, r2, taps_x[m], taps_x[m + 1], taps_x[m + 2])
+
+
+@_jit
+def _down_nine(image, row, column, weights, out):
+    """Write the sums over nine rows below one another, for two sets of weights: shapes (2, 9) and (2, length)."""
+    length = out.shape[1]
+    r0 = image[row, column : column + length]
+    r1 = image[row + 1, column : column + length]
+    r2 = image[row + 2, column : column + length]
+    r3 = image[row + 3, column : column + length]
+    r4 = image[row + 4, column : column + length]
+    r5 = image[row + 5, column : column + length]
+    r6 = image[row + 6, column : column + length]
+    r7 = image[row + 7, column : column + length]
+    r8 = image[row + 8, column : column + length]
+    _weigh_nine((r0, r1, r2, r3, r4, r5, r6, r7, r8), weights, out)
+
+
+@_jit
+def _along_nine(source, weights, out):
+    """Write the sums over nine neighbours along a row, for two sets of weights: shapes (2, 9) and (2, length)."""
+    n = out.shape[1]
+    r0, r1, r2, r3, r4 = source[0:n], source[1 : 1 + n], source[2 : 2 + n], source[3 : 3 + n], source[4 : 4 + n]
+    r5, r6, r7, r8 = source[5 : 5 + n], source[6 : 6 + n], source[7 : 7 + n], source[8 : 8 + n]
+    _weigh_nine((r0, r1, r2, r3, r4, r5, r6, r7, r8), weights, out)
+
+
+@_jit
+def _weigh_nine(r, weights, out):
+    """Write two weighted sums of nine rows; spelled out, so that each value is loaded once for both."""
+    r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
+    v0, v1, v2, v3, v4, v5, v6, v7, v8 = weights[0]
+    d0, d1, d2, d3, d4, d5, d6, d7, d8 = weights[1]
+    first, second = out[0], out[1]
+    for x in range(first.shape[0]):
+        p0, p1, p2, p3, p4, p5, p6, p7, p8 = r0[x], r1[x], r2[x], r3[x], r4[x], r5[x], r6[x], r7[x], r8[x]
+        first[x] = v0 * p0 + v1 * p1 + v2 * p2 + v3 * p3 + v4 * p4 + v5 * p5 + v6 * p6 + v7 * p7 + v8 * p8
+        second[x] = d0 * p0 + d1 * p1 + d2 * p2 + d3 * p3 + d4 * p4 + d5 * p5 + d6 * p6 + d7 * p7 + d8 * p8
+
+
+@_jit
+def sums_gaussian(images, rectangles, origins, taps_y, taps_x, offsets, used, usable):
+    r"""Return the sixteen sums of a pass with the Gaussian kernel, over each of some rectangles of the domain.
+
+    Parameters
+    ----------
+    images : (reference, moving)
+    rectangles : int64 array of shape (K, 4)
+        Each (top, bottom, left, right), in pixels of the domain.
+    origins : int64 array of shape (2, 2)
+        For each image the (row, column) that the first tap of the domain's pixel (0, 0) meets. All taps of every pixel
+        lie inside the images.
+    taps_y, taps_x : ((w, w'), (w, w'))
+        For each image its nine weights and their nine slopes along an axis, a tuple of tuples in the images' dtype.
+    offsets : (v0, u0)
+        Grey levels near the mean of each image, as in `sums_ncc`.
+    used, usable : uint8 arrays or None
+        Masks of pixels all of whose taps may be used; the first is indexed like the domain, the second like the first
+        tap in the moving image.
+
+    Notes
+    -----
+    The twelve sums of `sums_ncc`, then :math:`\sum A_x B_x, \sum A_x B_y, \sum A_y B_x, \sum A_y B_y`.
+    """
+    v0, u0 = offsets
+    moving = images[1]
+    out = np.zeros((rectangles.shape[0], 16))
+    for k in range(rectangles.shape[0]):
+        top, bottom, left, right = rectangles[k]
+        width = right - left
+        down = np.empty((2, width + 8), moving.dtype)
+        # for each image: its value, its slope along x, its slope along y, and one row that nobody reads
+        fields = np.empty((2, 4, width), moving.dtype)
+        for y in range(top, bottom):
+            for i in range(2):
+                _down_nine(images[i], origins[i, 0] + y, origins[i, 1] + left, taps_y[i], down)
+                _along_nine(down[0], taps_x[i], fields[i, 0:2])
+                _along_nine(down[1], taps_x[i], fields[i, 2:4])
+            B, B_x, B_y = fields[0, 0], fields[0, 1], fields[0, 2]
+            A, A_x, A_y = fields[1, 0], fields[1, 1], fields[1, 2]
+            su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = moving.dtype.type(0)
+            xx = xy = yx = yy = moving.dtype.type(0)
+            if used is not None:
+                n = origins[1, 0] + y
+                pixels = used[y, left:right]
+                cells = usable[n, origins[1, 1] + left : origins[1, 1] + right]
+            for x in range(width):
+                u = A[x] - u0
+                v = B[x] - v0
+                a_x = A_x[x]
+                a_y = A_y[x]
+                if used is not None:
+                    w = moving.dtype.type(pixels[x] & cells[x])
+                    u *= w
+                    v *= w
+                    a_x *= w
+                    a_y *= w
+                    count += w
+                su += u
+                sv += v
+                suu += u * u
+                suv += u * v
+                svv += v * v
+                sx += a_x
+                sy += a_y
+                sux += u * a_x
+                suy += u * a_y
+                svx += v * a_x
+                svy += v * a_y
+                xx += a_x * B_x[x]
+                xy += a_x * B_y[x]
+                yx += a_y * B_x[x]
+                yy += a_y * B_y[x]
+            if used is None:
+                count = moving.dtype.type(width)
+            row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count, xx, xy, yx, yy)
+            for i in range(16):
+                out[k, i] += row_sums[i]
+    return out

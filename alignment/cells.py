@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ._checks import InputError
+from ._checks import UndefinedLossError
 from .descent import descending_step
 
 Array = NDArray[np.float64]
@@ -300,9 +300,9 @@ class MomentsNCC:
         return c0, c1 - c0, c2 - c0, c0 - c1 - c2 + c3
 
     @staticmethod
-    def _undefined() -> InputError:
+    def _undefined() -> UndefinedLossError:
         """Make the error for an image without structure."""
-        return InputError(
+        return UndefinedLossError(
             "the interpolated moving image is constant over the domain, where its correlation is undefined; "
             "use a domain with structure, or MSE"
         )

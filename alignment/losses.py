@@ -8,6 +8,7 @@ a whole unit cell, which are kept, and every further displacement in that cell c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _checks, _kernels
-from ._checks import Image, InputError, Mask
+from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
+from .gaussian import REACH, Gaussian, nearest
 
 Window = tuple[int, int, int, int]
 Domain = str | Window
@@ -27,13 +29,17 @@ EVALUATIONS = ("cells", "direct")
 
 # a path or a landscape touches far fewer; beyond, the oldest cells are forgotten
 _CELLS_KEPT = 4096
+# zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
+_BORDER = 2 * REACH + 1
 
 
-class _Overlap(NamedTuple):
-    """The part of the domain that reads at least one pixel of the moving image, and where its cells begin."""
+class Survey(NamedTuple):
+    """What one pass says of a loss at one displacement."""
 
-    rectangle: Window
-    origin: tuple[int, int]
+    value: float
+    gradient: NDArray[np.float64]
+    hessian: NDArray[np.float64]
+    shares: NDArray[np.float64]
 
 
 class Objective(ABC):
@@ -63,6 +69,7 @@ class Objective(ABC):
         moving_mask: ArrayLike | None = None,
         side: str = "right",
         evaluation: str = "cells",
+        kernel: Gaussian | str = "hat",
     ) -> None:
         B, finite_B = _checks.image("reference", reference)
         A, finite_A = _checks.image("moving", moving)
@@ -74,14 +81,24 @@ class Objective(ABC):
         self.side = side
         self._sides = one_sided(side)
         self._used = _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, self.shape))
-        self._usable = _cells_usable(_checks.both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape)))
+        usable = _checks.both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape))
+        self.kernel = kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",))
+        if isinstance(kernel, Gaussian):
+            evaluation = "direct"  # no finite set of moments describes it on a cell
+            self._used, self._usable = _all_taps_usable(self._used, 0), _all_taps_usable(usable, _BORDER)
+        else:
+            self._usable = _all_corners_usable(usable)
         if self._used is None and self._usable is not None:
             self._used = np.ones(self.shape, np.uint8)
         if self._usable is None and self._used is not None:
-            self._usable = np.ones((self.shape[0] + 1, self.shape[1] + 1), np.uint8)
+            wider = 1 if self.kernel == "hat" else 2 * (_BORDER - REACH)
+            self._usable = np.ones((self.shape[0] + wider, self.shape[1] + wider), np.uint8)
         self._with_border: Image | None = None
         self.evaluation = _checks.one_of("evaluation", evaluation, EVALUATIONS)
         self._cells: dict[tuple[int, int], Moments] = {}
+        self._borders: dict[str, Image] = {}
+        self._offset = 0.0  # of the reference's grey levels, in the sums
+        self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
         self.evaluations = 0
         self.passes = 0
 
@@ -105,6 +122,8 @@ class Objective(ABC):
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
         self.evaluations += 1
+        if self.kernel != "hat":
+            return self._directly(Cell(*nearest(dx)), Cell(*nearest(dy)))
         value, gradient = self._one_sided(split(dx, side=self._sides[0]), split(dy, side=self._sides[0]))
         if len(self._sides) == 2 and (dx.is_integer() or dy.is_integer()):
             gradient = (gradient + self._one_sided(split(dx, side="left"), split(dy, side="left"))[1]) / 2
@@ -124,6 +143,10 @@ class Objective(ABC):
         At an integer displacement, where the slope jumps, the cell is the one that `side` names ("central": the mean).
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
+        if self.kernel != "hat":
+            x, y = Cell(*nearest(dx)), Cell(*nearest(dy))
+            overlap = self._overlap(x, y)
+            return self.hessian_from(self._sums([overlap], x, y)) if overlap is not None else np.zeros((2, 2))
         mean = np.zeros((2, 2))
         for side in self._sides:
             x, y = split(dx, side=side), split(dy, side=side)
@@ -172,8 +195,7 @@ class Objective(ABC):
     def _one_sided(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient as the given cell shows them."""
         if self.evaluation == "direct":
-            self.passes += 1
-            return self._direct(x, y)
+            return self._directly(x, y)
         point = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
         return point.value, np.array([point.a, point.b])
 
@@ -198,54 +220,136 @@ class Objective(ABC):
         if overlap is None:
             return np.zeros((0, 2))
         self.passes += 1
-        top, bottom, left, right = overlap.rectangle
-        row_cuts = np.unique(np.linspace(top, bottom, rows + 1).astype(int))
-        column_cuts = np.unique(np.linspace(left, right, columns + 1).astype(int))
-        blocks = [
-            _Overlap((int(y0), int(y1), int(x0), int(x1)), (int(y0) + y.whole, int(x0) + x.whole))
-            for y0, y1 in pairwise(row_cuts)
-            for x0, x1 in pairwise(column_cuts)
-        ]
-        return self._shares(blocks, x, y)
+        top, bottom, left, right = overlap
+        row_cuts = np.unique(np.linspace(top, bottom, rows + 1).astype(np.int64))
+        column_cuts = np.unique(np.linspace(left, right, columns + 1).astype(np.int64))
+        blocks = [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
+        return self._shares(self._sums(blocks, x, y), self._outside(overlap, self._offset))
 
     @abstractmethod
-    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return each block's share in the gradient."""
+    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return the sums of the fused pass, one row for each rectangle."""
 
     @abstractmethod
-    def _direct(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
+    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+        """Return each block's share in the gradient, from its row of sums."""
+
+    def _directly(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient at one displacement by the fused pass."""
+        self.passes += 1
+        overlap = self._overlap(x, y)
+        sums = self._sums([overlap], x, y) if overlap is not None else np.zeros((1, 16))
+        return self._from_sums(sums, self._outside(overlap, self._offset), x, y)
+
+    @abstractmethod
+    def _from_sums(
+        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+    ) -> tuple[float, NDArray[np.float64]]:
+        """Return the value and the gradient from rows of sums that together cover the overlap."""
+
+    def _sums_gaussian(self, rectangles: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return the sixteen sums of the pass with the Gaussian kernel, one row for each rectangle."""
+        assert isinstance(self.kernel, Gaussian)
+        B, origin_b = self._bordered("B", rectangles, 0, 0)
+        A, origin_a = self._bordered("A", rectangles, x.whole, y.whole)
+        taps_b = self._taps(self.kernel, 0.0)
+        u0, v0 = self._offsets
+        sums: NDArray[np.float64] = _kernels.sums_gaussian(
+            (B, A),
+            rectangles,
+            np.array([origin_b, origin_a]),
+            (taps_b, self._taps(self.kernel, y.fraction)),
+            (taps_b, self._taps(self.kernel, x.fraction)),
+            (v0, u0),
+            self._used,
+            self._usable,
+        )
+        return sums
+
+    def _taps(self, kernel: Gaussian, fraction: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return weights and slopes in the dtype of the images, so that the kernel stays in it."""
+        weights, slopes = kernel.taps(fraction)
+        return tuple(weights.astype(self._A.dtype)), tuple(slopes.astype(self._A.dtype))
+
+    def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
+        """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first."""
+        image = self._A if name == "A" else self._B
+        height, width = self.shape
+        top, bottom, left, right = _around(rectangles)
+        inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
+        if inside and (name == "B" or self._usable is None):
+            return image, (ky - REACH, kx - REACH)
+        if name not in self._borders:
+            self._borders[name] = np.pad(image, _BORDER)
+        return self._borders[name], (ky - REACH + _BORDER, kx - REACH + _BORDER)
+
+    def survey(self, dx: float, dy: float, rectangles: Sequence[Window]) -> NDArray[np.float64]:
+        """Return, with the Gaussian kernel and by one pass, the sums over some rectangles.
+
+        Rectangles lie inside the images by the reach of the taps, at this displacement.
+
+        Returns
+        -------
+        ndarray of shape (K, 16)
+            Any selection of its rows describes the loss over the selected pixels, see `describe`.
+        """
+        self.passes += 1
+        self.evaluations += 1
+        return self._sums(rectangles, Cell(*nearest(dx)), Cell(*nearest(dy)))
+
+    def describe(self, sums: NDArray[np.float64]) -> Survey:
+        """Return the loss, its gradient and curvature over the pixels behind some rows of sums."""
+        value, gradient = self._from_sums(sums, (0.0, 0.0, 0.0), Cell(0, 0.0), Cell(0, 0.0))
+        return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, (0.0, 0.0, 0.0)))
+
+    def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the curvature of the loss from the products of the two images' slopes in rows of Gaussian sums.
+
+        Notes
+        -----
+        By parts, :math:`\sum A_{ij} B = -\sum A_i B_j`, the borders aside. Noise that the images do not share
+        cancels in these products, where :math:`\sum A_i A_j` would count it as structure.
+        """
+        J = sums[:, 12:16].sum(axis=0).reshape(2, 2)
+        return np.asarray((J + J.T) / 2 * self._curvature_scale(sums))
+
+    @abstractmethod
+    def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
+        """Return what turns the products of slopes into second derivatives of the loss."""
 
     @abstractmethod
     def _moments(self, x: Cell, y: Cell) -> Moments:
         """Return the moments of one cell by one pass."""
 
-    def _overlap(self, x: Cell, y: Cell) -> _Overlap | None:
+    def _overlap(self, x: Cell, y: Cell) -> Window | None:
         """Find the target pixels that have a neighbour inside the frame of the moving image; None where none has."""
         top, bottom, left, right = self.domain
         height, width = self.shape
-        top, bottom = max(top, -1 - y.whole), min(bottom, height - y.whole)
-        left, right = max(left, -1 - x.whole), min(right, width - x.whole)
-        if top >= bottom or left >= right:
-            return None
-        return _Overlap((top, bottom, left, right), (top + y.whole, left + x.whole))
+        before, after = (1, 0) if self.kernel == "hat" else (REACH, REACH)
+        top, bottom = max(top, -before - y.whole), min(bottom, height + after - y.whole)
+        left, right = max(left, -before - x.whole), min(right, width + after - x.whole)
+        return (top, bottom, left, right) if top < bottom and left < right else None
 
-    def _source(self, overlap: _Overlap) -> tuple[Image, tuple[int, int]]:
-        """Return the moving image and the overlap's origin in it, with a border of zeros where cells reach outside."""
+    def _source(self, overlap: Window, x: Cell, y: Cell) -> tuple[Image, tuple[int, int]]:
+        """Return the moving image and where the reference's pixel (0, 0) reads it.
+
+        Where cells reach outside, and wherever there are masks, the image comes with a border of zeros around it.
+        """
         height, width = self.shape
-        top, bottom, left, right = overlap.rectangle
-        row, column = overlap.origin
-        inside = row >= 0 and column >= 0 and row + bottom - top < height and column + right - left < width
+        top, bottom, left, right = overlap
+        inside = min(top + y.whole, left + x.whole) >= 0 and bottom + y.whole < height and right + x.whole < width
         if inside and self._usable is None:
-            return self._A, (row, column)
+            return self._A, (y.whole, x.whole)
         if self._with_border is None:
             self._with_border = np.pad(self._A, 1)
-        return self._with_border, (row + 1, column + 1)
+        return self._with_border, (y.whole + 1, x.whole + 1)
 
-    def _outside(self, overlap: _Overlap | None, offset: float) -> tuple[float, float, float]:
+    def _outside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
         """Count the domain pixels that read only zeros; sum B - offset and its square over them."""
+        if overlap == self.domain:
+            return 0.0, 0.0, 0.0
         top, bottom, left, right = self.domain
-        y0, y1, x0, x1 = overlap.rectangle if overlap is not None else (bottom, bottom, left, left)
+        y0, y1, x0, x1 = overlap if overlap is not None else (bottom, bottom, left, left)
         count = first = second = 0.0
         for strip in (
             np.s_[top:y0, left:right],
@@ -265,9 +369,9 @@ class Objective(ABC):
         """Return the fractions in the dtype of the images, so that the kernel stays in it."""
         return self._A.dtype.type(x.fraction), self._A.dtype.type(y.fraction)
 
-    def _nothing_left(self, x: Cell, y: Cell) -> InputError:
+    def _nothing_left(self, x: Cell, y: Cell) -> UndefinedLossError:
         """Make the error for a displacement at which the masks leave no pixel."""
-        return InputError(
+        return UndefinedLossError(
             f"at displacement ({x.whole + x.fraction:g}, {y.whole + y.fraction:g}) px the masks leave no pixel to "
             "compare; move less far or use masks that overlap"
         )
@@ -313,40 +417,69 @@ class MSE(Objective):
     (0.0025, array([-0.01,  0.  ]))
     """
 
-    def _direct(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
-        overlap = self._overlap(x, y)
-        count, _, squares = self._outside(overlap, 0.0)
-        slope_x = slope_y = 0.0
-        if overlap is not None:
-            sums = self._block_sums(overlap, x, y)
-            squares, slope_x, slope_y, count = squares + sums[0], sums[1], sums[2], count + sums[3]
-        if count == 0:
+    def _from_sums(
+        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+    ) -> tuple[float, NDArray[np.float64]]:
+        ee, ex, ey, n = sums[:, :4].sum(axis=0).tolist()
+        n += outside[0]
+        if n == 0:
             raise self._nothing_left(x, y)
-        return float(squares / count), np.array([2 * slope_x / count, 2 * slope_y / count])
+        return (outside[2] + ee) / n, np.array([2 * ex / n, 2 * ey / n])
 
-    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
-        sums = np.array([self._block_sums(block, x, y) for block in blocks])
-        return np.asarray(2 * sums[:, 1:3] / (sums[:, 3].sum() + self._outside(self._overlap(x, y), 0.0)[0]))
-
-    def _block_sums(self, block: _Overlap, x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the kernel's four sums over a rectangle."""
-        source, origin = self._source(block)
-        return np.array(
-            _kernels.sums_mse(self._B, source, block.rectangle, origin, self._fraction(x, y), self._used, self._usable)
+    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
+        blocks = np.array(rectangles, np.int64)
+        if self.kernel != "hat":
+            return _errors(self._sums_gaussian(blocks, x, y))
+        source, origin = self._source(_around(blocks), x, y)
+        sums: NDArray[np.float64] = _kernels.sums_mse(
+            self._B, source, blocks, origin, self._fraction(x, y), self._used, self._usable
         )
+        return sums
+
+    def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
+        return float(2 / sums[:, 3].sum())
+
+    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+        return np.asarray(2 * sums[:, 1:3] / (sums[:, 3].sum() + outside[0]))
 
     def _moments(self, x: Cell, y: Cell) -> MomentsMSE:
         overlap = self._overlap(x, y)
         count, _, squares = self._outside(overlap, 0.0)
         G = np.full((4, 4), squares)  # where only zeros are read, every D_i is -B
         if overlap is not None:
-            source, origin = self._source(overlap)
-            sums = _kernels.cell_moments_mse(self._B, source, overlap.rectangle, origin, self._used, self._usable)
+            source, origin = self._source(overlap, x, y)
+            sums = _kernels.cell_moments_mse(self._B, source, overlap, origin, self._used, self._usable)
             G += symmetric(sums[:10])
             count += sums[10]
         if count == 0:
             raise self._nothing_left(x, y)
         return MomentsMSE(G, count)
+
+
+def _errors(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return rows of Gaussian sums with the four sums of the MSE in front: e^2, e A_x, e A_y, 1 for e = u - v."""
+    _, _, suu, suv, svv, _, _, sux, suy, svx, svy, n = sums[:, :12].T
+    out = sums.copy()
+    out[:, :4] = np.stack([suu - 2 * suv + svv, sux - svx, suy - svy, n], axis=1)
+    return out
+
+
+class _Centred(NamedTuple):
+    """Second moments of the shifted image and the reference about their means, from the sums of a pass."""
+
+    n: float
+    mean_u: float
+    mean_v: float
+    var_a: float
+    var_b: float
+    covariance: float
+    suu: float
+    svv: float
+
+    @property
+    def rho(self) -> float:
+        """The correlation coefficient."""
+        return self.covariance / (sqrt(self.var_a) * sqrt(self.var_b))
 
 
 class NCC(Objective):
@@ -397,51 +530,61 @@ class NCC(Objective):
         sample = np.s_[top:bottom:7, left:right:5]
         u0, v0 = (self._A.dtype.type(image[sample].mean(dtype=np.float64)) for image in (self._A, self._B))
         self._offsets = u0, v0
+        self._offset = float(v0)
 
-    def _direct(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
-        su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, n = self._sums(x, y)
-        if n == 0:
+    def _from_sums(
+        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+    ) -> tuple[float, NDArray[np.float64]]:
+        total = sums[:, :12].sum(axis=0)
+        c = self._centred(total + self._only_zeros(outside))
+        if c.n == 0:
             raise self._nothing_left(x, y)
-        var_a = suu - su * su / n
-        var_b = svv - sv * sv / n
-        if not var_a > self._rounding(suu, n, self._offsets[0]):
-            raise self._constant("moving", x, y)
-        if not var_b > self._rounding(svv, n, self._offsets[1]):
-            raise self._constant("reference", x, y)
-        norms = sqrt(var_a) * sqrt(var_b)
-        rho = (suv - su * sv / n) / norms
-        slopes = np.array([sx, sy])
-        towards_b = (np.array([svx, svy]) - sv * slopes / n) / norms
-        towards_a = (np.array([sux, suy]) - su * slopes / n) / var_a
-        return -float(min(max(rho, -1.0), 1.0)), -(towards_b - rho * towards_a)
+        for name, variance, squares, offset in (
+            ("moving", c.var_a, c.suu, self._offsets[0]),
+            ("reference", c.var_b, c.svv, self._offsets[1]),
+        ):
+            if not variance > self._rounding(squares, c.n, offset):
+                raise self._constant(name, x, y)
+        return -float(min(max(c.rho, -1.0), 1.0)), self._slopes(total[np.newaxis], c)[0]
 
-    def _sums(self, x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the kernel's twelve sums over the whole domain, the pixels that read only zeros included."""
-        u0, v0 = self._offsets
-        overlap = self._overlap(x, y)
-        n, first, second = self._outside(overlap, float(v0))
-        u = -float(u0)  # a zero, seen from the offset
-        sums = np.array([u * n, first, u * u * n, u * first, second, 0, 0, 0, 0, 0, 0, n])
-        return sums if overlap is None else sums + self._block_sums(overlap, x, y)
-
-    def _block_sums(self, block: _Overlap, x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the kernel's twelve sums over a rectangle."""
-        source, origin = self._source(block)
+    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
+        blocks = np.array(rectangles, np.int64)
+        if self.kernel != "hat":
+            return self._sums_gaussian(blocks, x, y)
+        source, origin = self._source(_around(blocks), x, y)
         sums: NDArray[np.float64] = _kernels.sums_ncc(
-            self._B, source, block.rectangle, origin, self._fraction(x, y), self._offsets, self._used, self._usable
+            self._B, source, blocks, origin, self._fraction(x, y), self._offsets, self._used, self._usable
         )
         return sums
 
-    def _shares(self, blocks: list[_Overlap], x: Cell, y: Cell) -> NDArray[np.float64]:
-        su, sv, suu, suv, svv, *_, n = self._sums(x, y)
-        var_a, var_b, norms_ab = suu - su * su / n, svv - sv * sv / n, suv - su * sv / n
-        norms = sqrt(var_a) * sqrt(var_b)
-        rho = norms_ab / norms
-        sums = np.array([self._block_sums(block, x, y) for block in blocks])
+    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+        return self._slopes(sums, self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside)))
+
+    def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
+        c = self._centred(sums[:, :12].sum(axis=0))
+        return 1 / (sqrt(c.var_a) * sqrt(c.var_b)) if c.n and min(c.var_a, c.var_b) > 0 else 0.0
+
+    def _only_zeros(self, outside: tuple[float, float, float]) -> NDArray[np.float64]:
+        """Return the kernel's sums over pixels that read only zeros, which the offset u0 sees as -u0."""
+        n, sv, svv = outside
+        u = -float(self._offsets[0])
+        return np.array([u * n, sv, u * u * n, u * sv, svv, 0, 0, 0, 0, 0, 0, n])
+
+    @staticmethod
+    def _centred(sums: NDArray[np.float64]) -> _Centred:
+        """Return the centred second moments and the correlation."""
+        su, sv, suu, suv, svv, *_, n = sums.tolist()
+        if n == 0:
+            return _Centred(0, 0, 0, 0, 0, 0, 0, 0)
+        return _Centred(n, su / n, sv / n, suu - su * su / n, svv - sv * sv / n, suv - su * sv / n, suu, svv)
+
+    @staticmethod
+    def _slopes(sums: NDArray[np.float64], c: _Centred) -> NDArray[np.float64]:
+        """Return the derivatives of the loss that each row of sums contributes."""
         slopes = sums[:, 5:7]
-        towards_b = (sums[:, 9:11] - sv * slopes / n) / norms
-        towards_a = (sums[:, 7:9] - su * slopes / n) / var_a
-        return np.asarray(rho * towards_a - towards_b)
+        towards_b = (sums[:, 9:11] - c.mean_v * slopes) / (sqrt(c.var_a) * sqrt(c.var_b))
+        towards_a = (sums[:, 7:9] - c.mean_u * slopes) / c.var_a
+        return np.asarray(c.rho * towards_a - towards_b)
 
     def _moments(self, x: Cell, y: Cell) -> MomentsNCC:
         u0, v0 = self._offsets
@@ -450,10 +593,8 @@ class NCC(Objective):
         u = -float(u0)
         P, C, S = np.full((4, 4), u * u * n), np.full(4, u * sv), np.full(4, u * n)
         if overlap is not None:
-            source, origin = self._source(overlap)
-            sums = _kernels.cell_moments_ncc(
-                self._B, source, overlap.rectangle, origin, (u0, v0), self._used, self._usable
-            )
+            source, origin = self._source(overlap, x, y)
+            sums = _kernels.cell_moments_ncc(self._B, source, overlap, origin, (u0, v0), self._used, self._usable)
             P += symmetric(sums[:10])
             C += sums[10:14]
             S += sums[14:18]
@@ -471,17 +612,38 @@ class NCC(Objective):
         eps = 8 * float(np.finfo(self._A.dtype).eps)
         return eps * squares + eps**2 * n * float(offset) ** 2
 
-    def _constant(self, name: str, x: Cell, y: Cell) -> InputError:
+    def _constant(self, name: str, x: Cell, y: Cell) -> UndefinedLossError:
         """Make the error for an image without structure."""
-        return InputError(
+        return UndefinedLossError(
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
 
 
-def _cells_usable(mask: Mask | None) -> Mask | None:
+def _around(rectangles: NDArray[np.int64]) -> Window:
+    """Return the smallest rectangle that holds all of some."""
+    top, _, left, _ = rectangles.min(axis=0).tolist()
+    _, bottom, _, right = rectangles.max(axis=0).tolist()
+    return top, bottom, left, right
+
+
+def _all_corners_usable(mask: Mask | None) -> Mask | None:
     """Return the mask of cells whose four corners may be used; zeros outside the frame are part of the setting."""
     if mask is None:
         return None
     wide = np.pad(mask, 1, constant_values=1)
     return np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
+
+
+def _all_taps_usable(mask: Mask | None, border: int) -> Mask | None:
+    """Return the mask of 9 x 9 neighbourhoods that may be used throughout.
+
+    With a border, indexed by their first pixel in the image with that border; without one, by their middle.
+    """
+    if mask is None:
+        return None
+    wide = np.pad(mask, border or REACH, constant_values=1)
+    for axis in (0, 1):
+        windows = np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=axis)
+        wide = windows.min(axis=-1)
+    return np.ascontiguousarray(wide)

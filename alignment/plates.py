@@ -132,7 +132,9 @@ def colorize(
     height, width = channels[reference].shape
     reach = (width / 5, height / 5) if max_shift is None else max_shift
     registrations = {
-        name: register(channels[reference], channels[name], loss=loss, features=features, max_shift=reach)
+        name: register(
+            channels[reference], channels[name], loss=loss, features=features, max_shift=reach, border=_FRAME
+        )
         for name in CHANNELS
         if name != reference
     }

@@ -145,6 +145,7 @@ def _filter(level: Masked, taps: NDArray[np.float64], *, before: int, step: int)
 def _convolve(image: Image, taps: NDArray[np.float64], before: int, step: int) -> Image:
     """Run the kernel."""
     out = np.empty((image.shape[0] // step, image.shape[1] // step), image.dtype)
-    weights = taps.astype(image.dtype)
+    weights = np.zeros(3 * math.ceil(len(taps) / 3), image.dtype)
+    weights[: len(taps)] = taps
     _kernels.filter_separably(image, weights, weights, (-before, -before), step, out)
     return out

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +21,10 @@ from numpy.typing import ArrayLike, NDArray
 from . import _checks
 from ._checks import InputError
 from .bilinear import shift, theta
-from .descent import Adam, GradientDescent, Newton, Rule, minimise
-from .losses import MSE, NCC, Objective, Window
-from .pyramid import Masked, band_pass, build, count_levels, edges, smooth
+from .descent import Adam, GradientDescent, Newton, Rule, minimise, newton_step
+from .gaussian import REACH, Gaussian
+from .losses import MSE, NCC, Objective, Survey, Window
+from .pyramid import Masked, band_pass, build, count_levels, edges, halve, smooth
 from .search import LagSurface, all_lags, minima, walk
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
@@ -44,14 +46,21 @@ _SIGNIFICANT = 6.0
 _DISTINCT = 0.8
 # or the fit is so close that this many of its own uncertainties make up the correlation
 _EXACT = 100.0
-# pixels: a standard error beyond this is no answer
+# pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
 _VAGUE = 0.5
+_VAGUE_SHARE = 0.001
+# as sharp as the pixel grid carries without the blur depending on the fraction
+_KERNEL = Gaussian(0.8)
+# the last steps: how many at the most, below which length the next one would not be seen, beyond which they are lost
+_POLISHING_STEPS = 8
+_NEAR = 2e-3
+_FAR = 1.0
+# the residual that the outer pixels may have, in units of that of the inner ones
+_LIKE_INSIDE = 2.0
 # the gap that this makes between the best and the runner-up
 _DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
-# intensities that correlate less than this, blurred by so many pixels, are not one scene in one light: their edges
-# say more
+# blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
-_BLUR = 2.5
 
 _MESSAGES = {
     "converged": "converged",
@@ -147,8 +156,8 @@ class Registration:
             "dy": self.dy,
             "shift_rc": list(self.shift_rc),
             "theta": self.theta.tolist(),
-            "loss": self.loss,
-            "ncc": self.ncc,
+            "loss": _plain(self.loss),
+            "ncc": _plain(self.ncc),
             "covariance": [[_plain(v) for v in row] for row in self.covariance],
             "stderr": [_plain(v) for v in self.stderr],
             "success": self.success,
@@ -175,6 +184,7 @@ class Registration:
             values = {name: data[name] for name in data if name not in ("convention", "shift_rc", "theta", "stderr")}
             covariance = np.array([[np.inf if v is None else v for v in row] for row in values.pop("covariance")])
             runner_up = values.pop("runner_up")
+            values.update({name: math.nan for name in ("loss", "ncc") if values[name] is None})
             return cls(
                 **{**values, "window": tuple(values["window"])},
                 covariance=covariance,
@@ -199,12 +209,14 @@ class _Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class _Options:
+    kernel: Gaussian | str
     loss: str
     method: str
     features: str
     max_shift: tuple[float, float]
     init: tuple[float, float]
     smoothing: float
+    border: float | None
     min_overlap: float
     callback: Callable[[int, int, float, float, float], object] | None
 
@@ -241,6 +253,8 @@ def register(
     reference_mask: ArrayLike | None = None,
     moving_mask: ArrayLike | None = None,
     smoothing: float = 1.0,
+    kernel: Gaussian | str = _KERNEL,
+    border: float | None = None,
     min_overlap: float = 0.25,
     callback: Callable[[int, int, float, float, float], object] | None = None,
 ) -> Registration:
@@ -266,6 +280,12 @@ def register(
         True where a pixel may be used. Pixels that are not finite count as masked.
     smoothing : float
         Width of the Gaussian that both images are smoothed with at every level, in pixels of that level; 0 for none.
+    kernel : Gaussian or "hat"
+        What the last steps at the finest level interpolate with. The hat is the documented bilinear sampler, on
+        smoothed images; the Gaussian has less bias, see `alignment.gaussian`.
+    border : float, optional
+        The share of each side of the frame to leave out, below 0.4. By default a tenth, and with the Gaussian less
+        wherever the outer pixels agree as well as the inner ones do.
     min_overlap : float
         The share of the frame that must overlap, in (0, 1].
     callback : callable, optional
@@ -306,6 +326,8 @@ def register(
         max_shift=_reach(max_shift, shape),
         init=_checks.pair_of_numbers("init", init),
         smoothing=_checks.number_between("smoothing", smoothing, 0, 10),
+        kernel=kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
+        border=None if border is None else _checks.number_between("border", border, 0, 0.4),
         min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
         callback=callback,
     )
@@ -313,16 +335,47 @@ def register(
         _Pair(a, b)
         for a, b in zip(*(build(*image, count_levels(shape, smallest=_COARSEST)) for image in pair), strict=True)
     ]
-    first = 0 if method == "exhaustive" else len(levels) - 1
+    try:
+        return _descend(levels, options)
+    except _checks.UndefinedLossError as error:
+        return _nothing_to_compare(shape, str(error), options)
+
+
+def _descend(levels: list[_Pair], options: _Options) -> Registration:
+    """Start, descend level by level, and judge where that led."""
+    first = 0 if options.method == "exhaustive" else len(levels) - 1
     journey, options = _start(levels, first, options)
-    objective = None
     for level in range(first, -1, -1):
         if level < first:
             journey.dx, journey.dy = 2 * journey.dx, 2 * journey.dy
         objective = _objective(_seen(levels[level], options), journey, options)
         _refine(objective, journey, level, options)
-    assert objective is not None
-    return _result(objective, journey, options)
+    if not isinstance(options.kernel, Gaussian):
+        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
+    return _polish(levels[0], objective, journey, options)
+
+
+def _nothing_to_compare(shape: tuple[int, ...], reason: str, options: _Options) -> Registration:
+    """Return the result for images in which there is nothing to align."""
+    dx, dy = options.init
+    return Registration(
+        dx=dx,
+        dy=dy,
+        loss=math.nan,
+        ncc=math.nan,
+        covariance=np.full((2, 2), np.inf),
+        success=False,
+        status="flat",
+        message=f"the displacement is not determined: {reason}",
+        overlap=max(0.0, 1 - abs(dx) / shape[1]) * max(0.0, 1 - abs(dy) / shape[0]),
+        window=(0, shape[0], 0, shape[1]),
+        runner_up=None,
+        n_steps=0,
+        n_evaluations=0,
+        n_passes=0,
+        trace=np.empty(0, TRACE),
+        options={"loss": options.loss, "method": options.method, "features": options.features},
+    )
 
 
 def _door(
@@ -357,10 +410,14 @@ def _seen(pair: _Pair, options: _Options) -> _Pair:
 
     The magnitude of a gradient is sharper than the image it comes from, so that it is smoothed as well.
     """
-    smoothed = [smooth(image, options.smoothing) for image in pair]
+    return _Pair(*(smooth(image, options.smoothing) for image in _featured(pair, options)))
+
+
+def _featured(pair: _Pair, options: _Options) -> _Pair:
+    """Return a level as it is, or reduced to the edges of its smoothed images if asked."""
     if options.features == "edges":
-        smoothed = [smooth(edges(image), options.smoothing) for image in smoothed]
-    return _Pair(*smoothed)
+        return _Pair(*(edges(smooth(image, options.smoothing)) for image in pair))
+    return pair
 
 
 def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
@@ -380,12 +437,13 @@ def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey
 
 def _alike(pair: _Pair, journey: _Journey) -> bool:
     """Say whether two images show one scene in one light: whether they correlate once the noise is smoothed away."""
-    blurred = [smooth(image, _BLUR) for image in pair]
-    window = _window(blurred[0].image.shape, journey.dx, journey.dy)
+    blurred = [halve(smooth(image, 1.0)) for image in pair]
+    dx, dy = journey.dx / 2, journey.dy / 2
+    window = _window(blurred[0].image.shape, dx, dy)
     masks = {"reference_mask": blurred[0].mask, "moving_mask": blurred[1].mask}
     try:
-        return NCC(blurred[0].image, blurred[1].image, domain=window, **masks).value(journey.dx, journey.dy) <= -_ALIKE
-    except InputError:  # one of them is constant there
+        return NCC(blurred[0].image, blurred[1].image, domain=window, **masks).value(dx, dy) <= -_ALIKE
+    except _checks.UndefinedLossError:
         return False
 
 
@@ -413,7 +471,10 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
         reference_mask=cropped[0].mask, moving_mask=cropped[1].mask, min_overlap=0.1,
     )  # fmt: skip
     score = _scores(surface)
-    best, *others = minima(replace(surface, loss=-score), most=4)
+    candidates = minima(replace(surface, loss=-score), most=4)
+    if not candidates:
+        raise _checks.UndefinedLossError("one of the images is constant, or the masks leave too little to compare")
+    best, *others = candidates
     journey = _Journey(best.dx, best.dy, score=-best.loss)
     if others:
         far = [o for o in others if max(abs(o.dx - best.dx), abs(o.dy - best.dy)) > 2]
@@ -437,15 +498,16 @@ def _scores(surface: LagSurface) -> NDArray[np.float64]:
     finite = np.isfinite(surface.loss)
     rho = np.where(finite, -surface.loss, 0.0)
     z = rho * np.sqrt(surface.overlap / surface.overlap.max())
-    spread = np.median(np.abs(z[finite])) / 0.6745 if finite.any() else 1.0
+    sample = np.abs(z[::2, ::2][finite[::2, ::2]])
+    spread = np.median(sample) / 0.6745 if sample.size else 1.0
     return np.where(finite, z / max(spread, 1e-12), -np.inf)
 
 
-def _window(shape: tuple[int, ...], dx: float, dy: float) -> Window:
+def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None = None) -> Window:
     """Return the pixels in the middle of the reference's frame that read from the middle of the moving one."""
     bounds: list[int] = []
     for size, d in ((shape[0], dy), (shape[1], dx)):
-        margin = max(2, round(_FRAME * size))
+        margin = max(2, round((_FRAME if border is None else border) * size))
         first = max(margin, math.ceil(margin - d))
         last = min(size - margin, math.floor(size - margin - d))
         if last - first < 4:  # the frames hardly overlap: take what there is, for the status to judge
@@ -461,7 +523,7 @@ def _objective(pair: _Pair, journey: _Journey, options: _Options) -> Objective:
     return LOSSES[options.loss](
         pair.reference.image,
         pair.moving.image,
-        domain=_window(pair.reference.image.shape, journey.dx, journey.dy),
+        domain=_window(pair.reference.image.shape, journey.dx, journey.dy, options.border),
         reference_mask=pair.reference.mask,
         moving_mask=pair.moving.mask,
     )
@@ -515,38 +577,141 @@ def _record(
         options.callback(level, step, row[2], row[3], row[4])
 
 
-def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
-    r"""Return the covariance of the minimiser from the scatter of the gradient between blocks of the window.
+def _polish(level: _Pair, objective: Objective, journey: _Journey, options: _Options) -> Registration:
+    """Take the last steps with the Gaussian kernel: Newton's, one pass each, on the images as they are."""
+    featured = _featured(level, options)
+    wide = _window(objective.shape, journey.dx, journey.dy, 0.0) if options.border is None else objective.domain
+    inner, outer = (_within(w, objective.shape, journey.dx, journey.dy) for w in (objective.domain, wide))
+    if inner is None or outer is None:  # too small for nine taps
+        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
+    smooth_objective = LOSSES[options.loss](
+        featured.reference.image, featured.moving.image, kernel=options.kernel,
+        reference_mask=featured.reference.mask, moving_mask=featured.moving.mask,
+    )  # fmt: skip
+    blocks, strips = _blocks(inner), _ring(inner, outer)
+    chosen: NDArray[np.bool_] | None = None
+    start = np.array([journey.dx, journey.dy])
+    position = start
+    for step in range(_POLISHING_STEPS):
+        sums = smooth_objective.survey(position[0], position[1], [*blocks, *strips])
+        if chosen is None:
+            chosen = _agreeing(sums, len(blocks))
+            smooth_objective.domain = outer if chosen.all() else inner
+        survey = smooth_objective.describe(sums[chosen])
+        _record(journey, 0, step, position[0], position[1], survey.value, survey.gradient, options)
+        move = newton_step(survey.gradient, survey.hessian)
+        length = float(np.hypot(*move))
+        if length > _FAR:  # no minimum of this loss is near: the images are not what they seem
+            journey.arrived = False
+            break
+        position = position + move
+        if length < _NEAR:
+            break
+    else:
+        journey.arrived = False
+    if float(np.hypot(*(position - start))) > _FAR or not np.isfinite(position).all():
+        position, journey.arrived = start, False
+    journey.dx, journey.dy = float(position[0]), float(position[1])
+    journey.evaluations += smooth_objective.evaluations
+    journey.passes += smooth_objective.passes
+    return _result(smooth_objective, journey, _sandwich(survey.shares, survey.hessian), options, survey)
+
+
+def _within(window: Window, shape: tuple[int, ...], dx: float, dy: float) -> Window | None:
+    """Shrink a window until the taps of every pixel, and a pixel's walk more, lie inside both frames."""
+    reach = REACH + 2
+    top, bottom, left, right = window
+    top, left = max(top, reach, math.ceil(reach - dy)), max(left, reach, math.ceil(reach - dx))
+    bottom = min(bottom, shape[0] - reach, math.floor(shape[0] - reach - dy))
+    right = min(right, shape[1] - reach, math.floor(shape[1] - reach - dx))
+    return (top, bottom, left, right) if bottom - top >= 8 and right - left >= 8 else None
+
+
+def _blocks(window: Window) -> list[Window]:
+    """Cut a window into blocks that are wider than any correlation of the noise, enough of them to see a scatter."""
+    top, bottom, left, right = window
+    rows, columns = (max(2, min(6, size // 16)) for size in (bottom - top, right - left))
+    row_cuts = np.linspace(top, bottom, rows + 1).astype(int).tolist()
+    column_cuts = np.linspace(left, right, columns + 1).astype(int).tolist()
+    return [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
+
+
+def _ring(inner: Window, outer: Window) -> list[Window]:
+    """Return the four sides of what the outer window has more than the inner one."""
+    top, bottom, left, right = outer
+    y0, y1, x0, x1 = inner
+    sides = [(top, y0, left, right), (y1, bottom, left, right), (y0, y1, left, x0), (y0, y1, x1, right)]
+    return [side for side in sides if side[1] > side[0] and side[3] > side[2]]
+
+
+def _agreeing(sums: NDArray[np.float64], blocks: int) -> NDArray[np.bool_]:
+    r"""Say which rows to use: all of the inner blocks, and the sides whose residual is like that of the blocks.
 
     Notes
     -----
-    .. math:: H^{-1} \left(\frac{K}{K - 2} \sum_k g_k g_k'\right) H^{-1}
-
-    with g_k the share of block k in the gradient and H the Hessian.
+    The residual is :math:`\tilde B - \alpha \tilde A` with the means and the gain :math:`\alpha` of the inner
+    blocks; a frame that does not move with the content leaves a large one.
     """
+    su, sv, suu, suv, svv, *_ = sums[:, :12].T
+    n = sums[:, 11]
+    inside = np.s_[:blocks]
+    mean_u, mean_v = su[inside].sum() / n[inside].sum(), sv[inside].sum() / n[inside].sum()
+    var_u = suu - 2 * mean_u * su + mean_u**2 * n
+    var_v = svv - 2 * mean_v * sv + mean_v**2 * n
+    cov = suv - mean_u * sv - mean_v * su + mean_u * mean_v * n
+    gain = cov[inside].sum() / max(var_u[inside].sum(), 1e-300)
+    residual = var_v - 2 * gain * cov + gain**2 * var_u
+    usual = residual[inside].sum() / max(n[inside].sum(), 1)
+    agreeing = residual <= _LIKE_INSIDE * usual * n
+    agreeing[inside] = True
+    return np.asarray(agreeing & (n > 0))
+
+
+def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
+    """Return the covariance of the minimiser of a bilinear loss, from blocks of its window."""
     top, bottom, left, right = objective.domain
-    rows, columns = (max(2, min(8, size // 16)) for size in (bottom - top, right - left))
+    rows, columns = (max(2, min(6, size // 16)) for size in (bottom - top, right - left))
     shares = objective.gradient_by_blocks(dx, dy, rows=rows, columns=columns)
-    hessian = objective.hessian(dx, dy)
+    return _sandwich(shares, objective.hessian(dx, dy))
+
+
+def _sandwich(shares: NDArray[np.float64], hessian: NDArray[np.float64]) -> NDArray[np.float64]:
+    r"""Return the covariance of a minimiser from the scatter of the gradient between K blocks of the window.
+
+    Notes
+    -----
+    .. math:: H^{-1} \left(\frac{K}{K - 2} \sum_k (g_k - \bar g)(g_k - \bar g)'\right) H^{-1}
+
+    with :math:`g_k` the share of block k in the gradient and H the Hessian. It needs no model of the noise, nor of how
+    smoothing correlates it, only blocks that are independent of one another; local displacements count as noise.
+    Along a direction without curvature it is infinite.
+    """
     eigenvalues, vectors = np.linalg.eigh(hessian)
-    if eigenvalues[0] <= 1e-9 * abs(eigenvalues[1]) or not np.isfinite(hessian).all():
-        curved = np.where(eigenvalues > 1e-9 * abs(eigenvalues[1]), 0.0, np.inf)
-        with np.errstate(invalid="ignore"):
-            spread = vectors**2 @ np.diag(curved) @ (vectors.T) ** 2
-        return np.asarray(np.nan_to_num(spread, nan=np.inf, posinf=np.inf))
-    scatter = shares.T @ shares * len(shares) / max(len(shares) - 2, 1)
-    inverse = np.linalg.inv(hessian)
-    return np.asarray(inverse @ scatter @ inverse)
+    if not np.isfinite(hessian).all() or len(shares) < 3 or eigenvalues[1] <= 0:
+        return np.full((2, 2), np.inf)
+    spread = shares - shares.mean(axis=0)
+    scatter = vectors.T @ (spread.T @ spread) @ vectors * len(shares) / (len(shares) - 2)
+    floor = 1e-6 * eigenvalues[1]
+    if eigenvalues[0] <= floor:
+        return np.asarray(np.where(vectors[:, :1] @ vectors[:, :1].T != 0, np.inf, scatter[1, 1] / eigenvalues[1] ** 2))
+    return np.asarray(vectors @ (scatter / np.outer(eigenvalues, eigenvalues)) @ vectors.T)
 
 
-def _result(objective: Objective, journey: _Journey, options: _Options) -> Registration:
+def _result(
+    objective: Objective,
+    journey: _Journey,
+    covariance: NDArray[np.float64],
+    options: _Options,
+    survey: Survey | None = None,
+) -> Registration:
     """Judge the end of a journey."""
     dx, dy = journey.dx, journey.dy
-    value, _ = objective.value_and_gradient(dx, dy)
+    value = survey.value if survey is not None else objective.value(dx, dy)
+    hessian = survey.hessian if survey is not None else objective.hessian(dx, dy)
     height, width = objective.shape
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
-    covariance = _covariance(objective, dx, dy)
-    status, message = _verdict(objective, journey, covariance, overlap, options)
+    exact = _exactness(value, hessian, covariance)
+    status, message = _verdict(objective.shape, journey, covariance, overlap, exact, options)
     return Registration(
         dx=dx,
         dy=dy,
@@ -568,17 +733,21 @@ def _result(objective: Objective, journey: _Journey, options: _Options) -> Regis
 
 
 def _verdict(
-    objective: Objective, journey: _Journey, covariance: NDArray[np.float64], overlap: float, options: _Options
+    shape: tuple[int, int],
+    journey: _Journey,
+    covariance: NDArray[np.float64],
+    overlap: float,
+    exactness: float,
+    options: _Options,
 ) -> tuple[str, str]:
     """Return the status and its sentence: the first doubt that applies."""
     eigenvalues, vectors = (
         np.linalg.eigh(covariance) if np.isfinite(covariance).all() else (np.array([0.0, math.inf]), np.eye(2))
     )
     details: dict[str, Any] = {"overlap": overlap}
-    exact = _exactness(objective, covariance, journey) >= _EXACT
-    if journey.score < _SIGNIFICANT and not exact:
+    if journey.score < _SIGNIFICANT and exactness < _EXACT:
         status = "no correlation"
-    elif math.sqrt(eigenvalues[1]) > _VAGUE:
+    elif math.sqrt(eigenvalues[1]) > _VAGUE + _VAGUE_SHARE * min(shape):
         status = "flat"
         angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180
         details["direction"] = (
@@ -599,7 +768,7 @@ def _verdict(
     return status, _MESSAGES[status].format(**details)
 
 
-def _exactness(objective: Objective, covariance: NDArray[np.float64], journey: _Journey) -> float:
+def _exactness(value: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
     r"""Return how many of the fit's own uncertainties make up the correlation.
 
     Notes
@@ -611,8 +780,7 @@ def _exactness(objective: Objective, covariance: NDArray[np.float64], journey: _
     """
     if not np.isfinite(covariance).all():
         return 0.0
-    value, _ = objective.value_and_gradient(journey.dx, journey.dy)
-    change = float(np.linalg.eigvals(objective.hessian(journey.dx, journey.dy) @ covariance).real.max())
+    change = float(np.linalg.eigvals(hessian @ covariance).real.max())
     return math.sqrt(abs(value) / max(change, 1e-30))
 
 

@@ -134,8 +134,8 @@ class _Sums:
                 np.maximum(height - np.abs(_lags(max_shift[1])), 0.0),
                 np.maximum(width - np.abs(_lags(max_shift[0])), 0.0),
             )
-            self.a, self.aa = self._box(A, 1), self._box(A * A, 1)
-            self.b, self.bb = self._box(B, -1), self._box(B * B, -1)
+            self.a, self.aa = self._boxes(A, 1)
+            self.b, self.bb = self._boxes(B, -1)
             self.ab = self._correlate(self._transform(B), self._transform(A))
             return
         used = np.ones_like(B) if mask_b is None else mask_b.astype(B.dtype)
@@ -158,19 +158,20 @@ class _Sums:
         columns = np.arange(-mx, mx + 1) % self.size[1]
         return full[np.ix_(rows, columns)].astype(np.float64)
 
-    def _box(self, image: Image, sign: int) -> Array:
-        """Return the sum of an image over the part of its frame that overlaps the other's, for all d in the box."""
-        table = np.zeros((image.shape[0] + 1, image.shape[1] + 1))
-        np.cumsum(image, axis=0, dtype=np.float64, out=table[1:, 1:])
-        np.cumsum(table[1:, 1:], axis=1, out=table[1:, 1:])
+    def _boxes(self, image: Image, sign: int) -> tuple[Array, Array]:
+        """Sum an image, and its square, over the part of its frame that overlaps the other's, for all d in the box."""
+        height, width = image.shape
+        tables = np.zeros((2, height + 1, width + 1))
+        tables[0, 1:, 1:] = image
+        np.square(tables[0], out=tables[1])
+        tables.cumsum(axis=1, out=tables).cumsum(axis=2, out=tables)
         (top, bottom), (left, right) = (
             (np.clip(sign * _lags(m), 0, size), np.clip(size + sign * _lags(m), 0, size))
             for m, size in zip(self.max_shift[::-1], image.shape, strict=True)
         )
-        return np.asarray(
-            table[np.ix_(bottom, right)] - table[np.ix_(top, right)]
-            - table[np.ix_(bottom, left)] + table[np.ix_(top, left)]
-        )  # fmt: skip
+        rows = tables[:, bottom] - tables[:, top]
+        sums = rows[:, :, right] - rows[:, :, left]
+        return sums[0], sums[1]
 
 
 def minima(surface: LagSurface, *, most: int = 8) -> list[Candidate]:

@@ -19,10 +19,9 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from pairs import Pair, Setting, pairs
 from peers import OURS, Answer, Peer, installed, use_threads
 from tqdm import tqdm
-
-from pairs import Pair, Setting, pairs
 
 ROWS = {
     "clean": Setting(),
@@ -152,25 +151,27 @@ def losses(summary: dict[str, dict[str, Any]]) -> str:
     return "; ".join(said) or "nothing"
 
 
-def table(results: dict[str, dict[str, dict[str, Any]]]) -> str:
-    """Return the Markdown."""
-    tools = list(next(iter(results.values())))
-    lines = [
-        "| pairs | " + " | ".join(tools) + f" | {BASE}'s time | we lose |",
-        "|---" * (len(tools) + 3) + "|",
-    ]
-    for row, summary in results.items():
-        cells = [WORDS[row]]
-        for tool in tools:
-            s = summary[tool]
-            error = "-" if s["error"] is None else f"{s['error']:.4f} px"
-            ratio = "" if s["ratio"] is None else f", {s['ratio']:.2g}x"
-            refused = f" ({s['found but refused']} refused)" if s["found but refused"] else ""
-            cells.append(f"{s['success']:.0%}{refused}, {error}{ratio}")
-        cells.append(f"{1e3 * summary[BASE]['time']:.1f} ms" if BASE in summary else "-")
-        cells.append(losses(summary))
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def heading(tools: list[Peer]) -> str:
+    """Return the first two lines of the table."""
+    names = [*(tool.name for tool in tools), "any other tool", f"{BASE}'s time", "we lose"]
+    return "| pairs | " + " | ".join(names) + " |\n" + "|---" * (len(names) + 1) + "|"
+
+
+def line(row: str, records: list[dict[str, Any]], summary: dict[str, dict[str, Any]]) -> str:
+    """Return one line of the table."""
+    cells = [WORDS[row]]
+    for s in summary.values():
+        error = "-" if s["error"] is None else f"{s['error']:.4f} px"
+        ratio = "" if s["ratio"] is None else f", {s['ratio']:.2g}x"
+        refused = f" ({s['found but refused']} refused)" if s["found but refused"] else ""
+        cells.append(f"{s['success']:.0%}{refused}, {error}{ratio}")
+    pairs_found = {
+        r["index"] for r in records if r["tool"] not in OURS and r["error"] is not None and r["error"] < FOUND
+    }
+    cells.append(f"{len(pairs_found) / len({r['index'] for r in records}):.0%}")
+    cells.append(f"{1e3 * summary[BASE]['time']:.1f} ms" if BASE in summary else "-")
+    cells.append(losses(summary))
+    return "| " + " | ".join(cells) + " |"
 
 
 def surprises(rows: dict[str, list[dict[str, Any]]]) -> str:
@@ -200,7 +201,9 @@ def main(argv: list[str] | None = None) -> int:
     known = {**ROWS, **EXTRA_ROWS}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=60, help="pairs in each row (default: 60)")
-    parser.add_argument("--rows", nargs="+", choices=list(known), default=list(ROWS), metavar="NAME", help=", ".join(known))
+    parser.add_argument(
+        "--rows", nargs="+", choices=list(known), default=list(ROWS), metavar="NAME", help=", ".join(known)
+    )
     parser.add_argument("--tools", nargs="+", metavar="NAME", help="parts of names; default: all that are installed")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1, help="for each tool that can be told (default: 1)")
@@ -208,18 +211,19 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     tools, missing = installed(arguments.tools)
     use_threads(arguments.threads)
-    records = {}
+    print(
+        f"{arguments.pairs} pairs in each row. A cell: found within {FOUND} px, median error of those found, median "
+        f"time over {BASE}'s. {arguments.threads} thread(s), NumPy {np.__version__}, "
+        f"Python {platform.python_version()}, {platform.machine()}.\n"
+    )
+    print(heading(tools), flush=True)
+    records, results = {}, {}
     with tqdm(total=arguments.pairs * len(arguments.rows), unit="pair", disable=None) as bar:
         for row in arguments.rows:
             bar.set_description(row)
             records[row] = measure(tools, known[row], arguments.pairs, arguments.seed, bar)
-    results = {row: summarise(answers) for row, answers in records.items()}
-    print(
-        f"{arguments.pairs} pairs in each row. A cell: found within {FOUND} px, median error of those found, median "
-        f"time over {BASE}'s. {arguments.threads} thread(s), NumPy {np.__version__}, Python {platform.python_version()}, "
-        f"{platform.machine()}.\n"
-    )
-    print(table(results))
+            results[row] = summarise(records[row])
+            print(line(row, records[row], results[row]), flush=True)
     for sentence in missing:
         print(f"\n{sentence}.")
     if told := surprises(records):

@@ -41,7 +41,7 @@ class Peer(NamedTuple):
         """Ask the tool; one that gives up answers with NaN and its reason."""
         try:
             return self.call(reference, moving, bounds)
-        except Exception as error:  # noqa: BLE001  (a peer may raise anything, and the others shall go on)
+        except Exception as error:
             return Answer(np.nan, np.nan, False, f"{type(error).__name__}: {error}".split("\n")[0][:200])
 
 

@@ -385,3 +385,22 @@ def test_a_descent_through_images(objective, scene):
         result = minimise(made, Adam(0.1), steps=150)
         assert (result.dx, result.dy) == pytest.approx((1.3, -0.8), abs=0.02)
         assert result.success
+
+
+@pytest.mark.xfail(
+    reason="looking across a crease is not prepared for a place without a value", strict=True, raises=InputError
+)
+def test_looking_beyond_the_last_step_is_no_error():
+    class Brink(Slope):
+        def value_and_gradient(self, dx, dy):
+            if dx > 0.0005:
+                raise InputError("the masks leave no pixel")
+            return super().value_and_gradient(dx, dy)
+
+        def hessian(self, dx, dy):
+            return np.eye(2)
+
+    assert minimise(Brink(-1, 0), GradientDescent(1e-6), steps=3, tolerance=1e-3).status in (
+        "converged",
+        "steps used up",
+    )

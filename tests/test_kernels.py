@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 
@@ -11,8 +10,9 @@ from alignment import _kernels
 KINDS = [(np.float64, 1e-14), (np.float32, 2e-6)]
 KINDS_IDS = ["float64", "float32"]
 
-# a 3 x 4 rectangle of the reference, and where its first pixel's upper left neighbour lies in the moving image
-RECTANGLE, ORIGIN = (1, 4, 2, 6), (2, 1)
+# rectangles of the reference, and where the upper left neighbour of its pixel (0, 0) lies in the moving image
+RECTANGLE, ANOTHER, ORIGIN = (1, 4, 2, 6), (0, 2, 3, 8), (1, -1)
+RECTANGLES = np.array([RECTANGLE, ANOTHER])
 FRACTIONS = [(0.0, 0.0), (0.25, 0.0), (0.0, 0.75), (0.3, 0.6), (1.0, 0.5), (1.0, 1.0)]
 UPPER = [(i, j) for i in range(4) for j in range(i, 4)]
 
@@ -32,13 +32,13 @@ def masks():
     return used, usable
 
 
-def pixels(pair, masks=None):
+def pixels(pair, masks=None, rectangle=RECTANGLE):
     """Yield B and the four neighbours of every pixel of the rectangle that the masks leave."""
     B, A = (image.astype(np.float64) for image in pair)
-    top, bottom, left, right = RECTANGLE
+    top, bottom, left, right = rectangle
     for y in range(top, bottom):
         for x in range(left, right):
-            n, m = ORIGIN[0] + y - top, ORIGIN[1] + x - left
+            n, m = ORIGIN[0] + y, ORIGIN[1] + x
             if masks is None or (masks[0][y, x] and masks[1][n, m]):
                 yield B[y, x], np.array([A[n, m], A[n, m + 1], A[n + 1, m], A[n + 1, m + 1]])
 
@@ -60,15 +60,17 @@ def as_kind(pair, kind, fraction=()):
 def test_sums_mse(pair, masks, agree, kind, within, fraction, masked):
     given = masks if masked else None
     (B, A), typed = as_kind(pair, kind, fraction)
-    got = _kernels.sums_mse(B, A, RECTANGLE, ORIGIN, typed, *(given or (None, None)))
-    want = np.zeros(4)
-    for target, around in pixels((B, A), given):
-        level, slope_x, slope_y = star(around, *fraction)
-        e = level - target
-        want += [e * e, e * slope_x, e * slope_y, 1]
-    assert want[3] == (9 if masked else 12)
-    agree(got, want, scale=want[0] + 1, within=within, name=f"sums_mse {kind.__name__}")
-    assert got[3] == want[3]
+    got = _kernels.sums_mse(B, A, RECTANGLES, ORIGIN, typed, *(given or (None, None)))
+    want = np.zeros((2, 4))
+    for k, rectangle in enumerate((RECTANGLE, ANOTHER)):
+        for target, around in pixels((B, A), given, rectangle):
+            level, slope_x, slope_y = star(around, *fraction)
+            e = level - target
+            want[k] += [e * e, e * slope_x, e * slope_y, 1]
+    assert want[:, 3].tolist() == ([9, 9] if masked else [12, 10])
+    assert got.dtype == np.float64
+    agree(got, want, scale=want[:, :1] + 1, within=within, name=f"sums_mse {kind.__name__}")
+    np.testing.assert_array_equal(got[:, 3], want[:, 3])
 
 
 @pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
@@ -78,15 +80,27 @@ def test_sums_mse(pair, masks, agree, kind, within, fraction, masked):
 def test_sums_ncc(pair, masks, agree, kind, within, fraction, masked, offsets):
     given = masks if masked else None
     (B, A), typed = as_kind(pair, kind, fraction)
-    got = _kernels.sums_ncc(B, A, RECTANGLE, ORIGIN, typed, tuple(map(kind, offsets)), *(given or (None, None)))
-    want = np.zeros(12)
-    for target, around in pixels((B, A), given):
-        level, slope_x, slope_y = star(around, *fraction)
-        u, v = level - offsets[0], target - offsets[1]
-        want += [u, v, u * u, u * v, v * v, slope_x, slope_y, u * slope_x, u * slope_y, v * slope_x, v * slope_y, 1]
+    got = _kernels.sums_ncc(B, A, RECTANGLES, ORIGIN, typed, tuple(map(kind, offsets)), *(given or (None, None)))
+    want = np.zeros((2, 12))
+    for k, rectangle in enumerate((RECTANGLE, ANOTHER)):
+        for target, around in pixels((B, A), given, rectangle):
+            level, slope_x, slope_y = star(around, *fraction)
+            u, v = level - offsets[0], target - offsets[1]
+            want[k] += [
+                u,
+                v,
+                u * u,
+                u * v,
+                v * v,
+                slope_x,
+                slope_y,
+                *(u * np.array([slope_x, slope_y])),
+                *(v * np.array([slope_x, slope_y])),
+                1,
+            ]
     assert got.dtype == np.float64
-    agree(got, want, scale=want[11], within=within, name=f"sums_ncc {kind.__name__}")
-    assert got[11] == want[11]
+    agree(got, want, scale=want[:, 11:], within=within, name=f"sums_ncc {kind.__name__}")
+    np.testing.assert_array_equal(got[:, 11], want[:, 11])
 
 
 @pytest.mark.parametrize(("kind", "within"), KINDS, ids=KINDS_IDS)
@@ -120,16 +134,16 @@ def test_cell_moments_ncc(pair, masks, agree, kind, within, masked, offsets):
     assert got[20] == want[20]
 
 
-@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="interpreted, a Python float plus a NumPy float32 stays float32")
 def test_rows_are_added_in_float64():
     """In float32, 2^24 + 1 is 2^24: a tall image shows in which precision its rows are added."""
     tall = np.ones((1001, 2), np.float32)
     tall[0] = 4096
     nothing = np.zeros_like(tall)
     rectangle, origin, zeros = (0, 1000, 0, 1), (0, 0), (np.float32(0), np.float32(0))
+    rectangles = np.array([rectangle])
     exact = 4096.0**2 + 999
-    assert _kernels.sums_mse(nothing, tall, rectangle, origin, zeros, None, None)[0] == exact
-    assert _kernels.sums_ncc(nothing, tall, rectangle, origin, zeros, zeros, None, None)[2] == exact
+    assert _kernels.sums_mse(nothing, tall, rectangles, origin, zeros, None, None)[0, 0] == exact
+    assert _kernels.sums_ncc(nothing, tall, rectangles, origin, zeros, zeros, None, None)[0, 2] == exact
     assert _kernels.cell_moments_mse(nothing, tall, rectangle, origin, None, None)[0] == exact
     assert _kernels.cell_moments_ncc(nothing, tall, rectangle, origin, zeros, None, None)[0] == exact
 
@@ -168,7 +182,7 @@ def test_sums_let_what_is_not_finite_through():
     B, A = np.zeros((3, 5)), np.ones((3, 5))
     A[1, 2] = np.nan
     zeros = (0.0, 0.0)
-    assert np.isnan(_kernels.sums_mse(B, A, (0, 2, 0, 4), (0, 0), zeros, None, None)[0])
-    assert np.isnan(_kernels.sums_ncc(B, A, (0, 2, 0, 4), (0, 0), zeros, zeros, None, None)[2])
+    assert np.isnan(_kernels.sums_mse(B, A, np.array([(0, 2, 0, 4)]), (0, 0), zeros, None, None)[0, 0])
+    assert np.isnan(_kernels.sums_ncc(B, A, np.array([(0, 2, 0, 4)]), (0, 0), zeros, zeros, None, None)[0, 2])
     assert np.isnan(_kernels.cell_moments_mse(B, A, (0, 2, 0, 4), (0, 0), None, None)[0])
     assert not {"nnan", "ninf", "fast"} & set(_kernels._FASTMATH)

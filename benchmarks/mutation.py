@@ -1,0 +1,377 @@
+"""Plant defects in the mathematics, one at a time, and see whether the test suite notices.
+
+    python benchmarks/mutation.py                 all defects, a Markdown table, exit code 1 if one survives
+    python benchmarks/mutation.py --only sums_ncc  those whose place or description contains the text
+    python benchmarks/mutation.py --jobs 4
+
+Each defect is a replacement of text inside one function of a temporary copy of the package; it must match exactly
+once, or the table below no longer fits the code and the run fails. The tests run against the copy, interpreted
+(NUMBA_DISABLE_JIT=1), which is quicker than compiling the kernels once more for each defect.
+
+A defect belongs here if it changes a number that somebody could rely on, not if it changes nothing but speed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE = ("test_kernels.py", "test_bilinear.py", "test_losses.py", "test_laws.py")
+
+
+class Defect(NamedTuple):
+    """One replacement inside one function."""
+
+    file: str
+    place: str
+    old: str
+    new: str
+    what: str
+
+
+class Outcome(NamedTuple):
+    """What became of a defect."""
+
+    killer: str | None
+    seconds: float
+    trouble: str = ""
+
+
+# (file, function or method): (what stands there, what is planted instead, in words)
+DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
+    ("_kernels.py", "interpolate"): [
+        ("w1 * q + w2 * s", "w1 * s + w2 * q", "right and lower neighbour swapped"),
+        ("w0 * p +", "w0 * q +", "left neighbour read twice"),
+        (
+            "t = row_l[m1] if l_inside and m1 >= 0 else zero",
+            "t = row_l[m1] if l_inside else zero",
+            "zeros right of the frame forgotten",
+        ),
+        ("u_inside = upper[y] >= 0", "u_inside = upper[y] > 0", "first row taken for outside"),
+        ("+ w3 * t", "", "fourth neighbour forgotten"),
+    ],
+    ("_kernels.py", "sums_mse"): [
+        ("down_left = s[x] - p[x]", "down_left = p[x] - s[x]", "sign of a slope"),
+        (
+            "slope_y = down_left + a * (down_right - down_left)",
+            "slope_y = down_left + b * (down_right - down_left)",
+            "fractions swapped in the slope along y",
+        ),
+        ("slope_x = q[x] + b * down_right - at_left", "slope_x = q[x] - p[x]", "slope along x of the upper row only"),
+        (
+            "slope_y = down_left + a * (down_right - down_left)",
+            "slope_y = down_left + (1 - a) * (down_right - down_left)",
+            "weight 1 - a for a",
+        ),
+        ("at_left + a * slope_x - target[x]", "at_left + b * slope_x - target[x]", "fractions swapped in the value"),
+        ("- target[x]", "+ target[x]", "sign of the reference"),
+        ("n = origin[0] + y", "n = origin[0] + y - top", "row index counted from the rectangle"),
+        (
+            "target = reference[y, left:right]",
+            "target = reference[y, left - 1 : right - 1] if left else reference[y, left:right]",
+            "reference off by a column",
+        ),
+        ("ey += e * slope_y", "ey += e * slope_x", "slope along x in both coordinates"),
+        ("e *= w", "pass", "mask not applied to the error"),
+        ("pixels[x] & cells[x]", "pixels[x]", "mask of the moving image forgotten"),
+        (
+            "pixels = used[y, left:right]",
+            "pixels = used[y, : right - left]",
+            "mask of the reference not moved to the window",
+        ),
+        (
+            "cells = usable[n, column : column + width]",
+            "cells = usable[n, :width]",
+            "mask of the moving image not moved with it",
+        ),
+        ("count = moving.dtype.type(width)", "count = moving.dtype.type(width + 1)", "N + 1 for N"),
+        ("column = origin[1] + left", "column = origin[1]", "column not counted from the rectangle"),
+    ],
+    ("_kernels.py", "sums_ncc"): [
+        ("rectangles[k]", "rectangles[0]", "the first rectangle for each"),
+        ("suv += u * v", "suv += u * u", "correlation of the moving image with itself"),
+        ("svx += v * slope_x", "svx += u * slope_x", "projection on the wrong image, along x"),
+        ("suy += u * slope_y", "suy += u * slope_x", "slopes swapped in the projection"),
+        ("v = target[x] - v0", "v = target[x] + v0", "sign of an offset"),
+        ("+ a * slope_x - u0", "+ a * slope_x", "offset of the moving image forgotten"),
+        ("slope_y *= w", "pass", "mask not applied to a slope"),
+        ("v *= w", "pass", "mask not applied to the reference"),
+        ("count = moving.dtype.type(width)", "count = moving.dtype.type(width - 1)", "N - 1 for N"),
+        (
+            "at_left = p[x] + b * down_left",
+            "at_left = p[x] + a * down_left",
+            "fractions swapped at the left neighbours",
+        ),
+    ],
+    ("_kernels.py", "cell_moments_mse"): [
+        ("g12 += d1 * d2", "g12 += d0 * d3", "the two diagonals taken for one"),
+        ("d3 = t[x] - target[x]", "d3 = t[x]", "reference forgotten at one corner"),
+        ("d2 = s[x] - target[x]", "d2 = q[x] - target[x]", "two corners the same"),
+        ("d1 *= w", "pass", "mask not applied at one corner"),
+        ("count += w", "count += 1", "masked pixels counted"),
+    ],
+    ("_kernels.py", "cell_moments_ncc"): [
+        ("c2 += a2 * v", "c2 += a1 * v", "two corners swapped in the correlation"),
+        ("p13 += a1 * a3", "p13 += a2 * a3", "one product of two wrong corners"),
+        ("s3 += a3", "s3 += a2", "the mean of a wrong corner"),
+        ("svv += v * v", "svv += v", "the reference's squares not squared"),
+        ("v *= w", "pass", "mask not applied to the reference, in the cell"),
+    ],
+    ("bilinear.py", "split"): [
+        ("math.floor(displacement)", "int(displacement)", "towards zero instead of down"),
+        ('fraction == 0.0 and side == "left"', "False", "the left side forgotten"),
+        ("return Cell(index - 1, 1.0)", "return Cell(index - 1, 0.0)", "left cell, wrong end"),
+    ],
+    ("bilinear.py", "theta"): [
+        ("[0.0, 1.0, dy]", "[0.0, 1.0, -dy]", "sign of dy in theta"),
+    ],
+    ("bilinear.py", "shift"): [
+        ("x.fraction * (1.0 - y.fraction)", "(1.0 - x.fraction) * (1.0 - y.fraction)", "weight of the right neighbour"),
+        (
+            "np.rint(shifted.astype(np.float64) * limits.max)",
+            "np.floor(shifted.astype(np.float64) * limits.max)",
+            "integers cut off instead of rounded",
+        ),
+        ('clean = _checks.as_floating("image", original)', "pass", "what is not finite becomes 0"),
+    ],
+    ("bilinear.py", "_slopes"): [
+        ("(-(1.0 - b), 1.0 - b, -b, b)", "(1.0 - b, -(1.0 - b), b, -b)", "sign of the slope along x"),
+        ("(-(1.0 - a), -a, 1.0 - a, a)", "(-(1.0 - b), -b, 1.0 - b, b)", "fractions swapped in the slope along y"),
+        ("split(dy, side=side)", "split(dy)", "side forgotten along y"),
+    ],
+    ("bilinear.py", "shift_gradients"): [
+        ("half = clean.dtype.type(0.5)", "half = clean.dtype.type(1.0)", "the sum of both sides for their mean"),
+    ],
+    ("bilinear.py", "one_sided"): [
+        ('("right", "left") if', '("right", "right") if', "central is right"),
+    ],
+    ("bilinear.py", "_interpolate"): [
+        ("lower = upper", "upper = lower", "with no weight below, the row below is read"),
+        ("if w1 == 0 and w3 == 0:", "if False:", "neighbours without weight are read"),
+    ],
+    ("bilinear.py", "_neighbours"): [
+        (
+            "return both[0] % length, both[1] % length",
+            "return both[0] % length, both[1].clip(0, length - 1)",
+            "upper neighbour not wrapped",
+        ),
+        (
+            "both[0].clip(0, length - 1), both[1].clip(0, length - 1)",
+            "both[0].clip(0, length - 1), both[1].clip(1, length)",
+            "edge off by one",
+        ),
+        (
+            "both = first, first + 1",
+            "both = first, np.minimum(first + 1, length - 1)",
+            "last pixel repeated instead of zeros",
+        ),
+        ("max(index, -length - 1)", "max(index, -length + 1)", "far displacements cut too short"),
+    ],
+    ("losses.py", "Objective.value_and_gradient"): [
+        (
+            "(dx.is_integer() or dy.is_integer())",
+            "(dx.is_integer() and dy.is_integer())",
+            "central only where both coordinates are integers",
+        ),
+        ('split(dx, side="left"), split(dy, side="left")', 'split(dx, side="left"), split(dy)', "central along x only"),
+        ('split(dy, side="left"))[1]) / 2', 'split(dy, side="left"))[1])', "central not halved"),
+    ],
+    ("losses.py", "Objective.hessian"): [
+        ("[p.ab, p.bb]", "[p.ab, p.aa]", "curvature along y is that along x"),
+    ],
+    ("losses.py", "Objective.landscape"): [
+        ("surface[np.ix_(i, j)]", "surface[np.ix_(i[::-1], j)]", "rows of a landscape turned"),
+    ],
+    ("losses.py", "Objective._overlap"): [
+        ("max(top, -1 - y.whole)", "max(top, -y.whole)", "upper border row forgotten"),
+        ("min(right, width - x.whole)", "min(right, width - 1 - x.whole)", "right border column forgotten"),
+    ],
+    ("losses.py", "Objective._source"): [
+        ("return self._A, (y.whole, x.whole)", "return self._A, (y.whole, -x.whole)", "sign of dx"),
+        ("(y.whole + 1, x.whole + 1)", "(y.whole + 1, x.whole)", "border not counted in the column"),
+        ("bottom + y.whole < height", "bottom + y.whole <= height", "the last row's lower neighbour read from outside"),
+        ("np.pad(self._A, 1)", 'np.pad(self._A, 1, mode="edge")', "edge for zeros"),
+    ],
+    ("losses.py", "Objective._outside"): [
+        ("np.s_[y0:y1, x1:right],", "", "strip on the right forgotten"),
+        ("np.s_[top:y0, left:right],", "np.s_[top:y0, x0:x1],", "corners outside forgotten"),
+        ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
+        (".astype(np.float64) - offset", ".astype(np.float64)", "offset forgotten outside"),
+    ],
+    ("losses.py", "_cells_usable"): [
+        ("constant_values=1", "constant_values=0", "zeros outside the frame masked"),
+        ("wide[:-1, :-1] & wide[1:, :-1] &", "wide[:-1, :-1] &", "one corner's mask forgotten"),
+    ],
+    ("losses.py", "MSE._direct"): [
+        ("2 * ex / (count + n)", "ex / (count + n)", "factor 2 forgotten"),
+        ("2 * ey / (count + n)", "2 * ey", "1 / N forgotten in one coordinate"),
+        (
+            "np.array([2 * ex / (count + n), 2 * ey / (count + n)])",
+            "np.array([2 * ey / (count + n), 2 * ex / (count + n)])",
+            "coordinates swapped",
+        ),
+        ("(squares + ee) / (count + n)", "(squares + ee) / n if n else 0.0", "border not counted, direct"),
+        ("(squares + ee)", "ee", "border term forgotten, direct"),
+    ],
+    ("losses.py", "MSE._shares"): [
+        ("+ outside[0]", "", "border not counted in the shares"),
+    ],
+    ("losses.py", "MSE._moments"): [
+        ("np.full((4, 4), squares)", "np.zeros((4, 4))", "border term forgotten, in cells"),
+        ("count += sums[10]", "count = sums[10]", "border not counted, in cells"),
+    ],
+    ("losses.py", "NCC._direct"): [
+        ("return -float(", "return float(", "correlation for its negative"),
+    ],
+    ("losses.py", "NCC._slopes"): [
+        ("c.rho * towards_a - towards_b", "-towards_b", "projection forgotten"),
+        ("c.rho * towards_a - towards_b", "-c.rho * towards_a - towards_b", "sign of the projection"),
+        ("c.rho * towards_a - towards_b", "towards_b - c.rho * towards_a", "ascent for descent"),
+        ("c.rho * towards_a - towards_b", "towards_a - towards_b", "projection without its coefficient"),
+        ("sums[:, 9:11] - c.mean_v * slopes", "sums[:, 9:11]", "mean of the reference forgotten in the gradient"),
+        ("sums[:, 7:9] - c.mean_u * slopes", "sums[:, 7:9]", "mean of the moving image forgotten in the gradient"),
+        ("/ c.var_a\n", "/ c.var_b\n", "wrong variance in the projection"),
+        ("slopes = sums[:, 5:7]", "slopes = sums[:, 6:4:-1]", "coordinates swapped in a mean"),
+    ],
+    ("losses.py", "NCC._centred"): [
+        ("suv - su * sv / n", "suv", "means forgotten in rho"),
+        ("suu - su * su / n", "suu", "mean forgotten in a variance"),
+    ],
+    ("losses.py", "_Centred.rho"): [
+        ("(sqrt(self.var_a) * sqrt(self.var_b))", "sqrt(self.var_a)", "one norm for two"),
+    ],
+    ("losses.py", "NCC._only_zeros"): [
+        ("u * u * n, u * sv, svv", "u * u * n, 0, svv", "border term of the product forgotten"),
+        ("u = -float(self._offsets[0])", "u = float(self._offsets[0])", "sign of the offset at the border"),
+    ],
+    ("losses.py", "NCC._moments"): [
+        ("np.full(4, u * sv)", "np.zeros(4)", "border term of the product forgotten, in cells"),
+        ("V = P - np.outer(S, S) / n", "V = P", "mean of the moving image forgotten, in cells"),
+        ("C - S * sv / n", "C", "mean of the reference forgotten, in cells"),
+        ("svv - sv * sv / n", "svv", "variance of the reference not centred, in cells"),
+    ],
+    ("cells.py", "symmetric"): [
+        ("matrix.T[_UPPER] = upper", "matrix.T[_UPPER] = np.asarray(upper)[::-1]", "lower triangle in the wrong order"),
+    ],
+    ("cells.py", "weights"): [
+        (
+            "b=np.stack([a - 1, -a, 1 - a, a], axis=-1)",
+            "b=np.stack([1 - a, -a, a - 1, a], axis=-1)",
+            "slopes of two weights",
+        ),
+    ],
+    ("cells.py", "MomentsNCC.at"): [
+        ("c_b - c * v_b * half", "c_b", "projection forgotten along b"),
+    ],
+    ("cells.py", "MomentsNCC._linear"): [
+        ("c0 - c1 - c2 + c3", "c0 - c1 - c2", "mixed coefficient without its corner"),
+    ],
+}
+
+
+def planted(source: str, defect: Defect) -> str:
+    """Return the source with the defect in it, or raise ValueError if it does not match exactly once."""
+    lines = source.splitlines(keepends=True)
+    body, path = ast.parse(source).body, defect.place.split(".")
+    for name in path:
+        nodes = [node for node in body if getattr(node, "name", None) == name]
+        if len(nodes) != 1:
+            raise ValueError(f"{defect.file} has {len(nodes)} definitions of {defect.place}")
+        body = nodes[0].body
+    first, last = nodes[0].lineno - 1, nodes[0].end_lineno
+    skipped = 0
+    if ast.get_docstring(nodes[0]) is not None:
+        skipped = nodes[0].body[0].end_lineno - first
+    before = "".join(lines[: first + skipped])
+    inside, after = "".join(lines[first + skipped : last]), "".join(lines[last:])
+    found = inside.count(defect.old)
+    if found != 1:
+        raise ValueError(f"{defect.file}, {defect.place}: {defect.old!r} occurs {found} times, not once")
+    return before + inside.replace(defect.old, defect.new) + after
+
+
+def copied(folder: Path) -> None:
+    """Copy what the tests need into a folder."""
+    kept = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
+    shutil.copytree(ROOT / "alignment", folder / "alignment", ignore=kept)
+    (folder / "tests").mkdir()
+    for name in ("__init__.py", "conftest.py", *SUITE):
+        shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
+    shutil.copy(ROOT / "setup.cfg", folder / "setup.cfg")
+
+
+def run_suite(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the tests in a folder against the package in it, up to the first failure."""
+    here = {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    tests = [f"tests/{name}" for name in SUITE]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
+    return subprocess.run(
+        command, cwd=folder, env=os.environ | here, capture_output=True, text=True, timeout=900, check=False
+    )
+
+
+def tried(defect: Defect | None) -> Outcome:
+    """Plant a defect, or none, and return which test noticed it."""
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        copied(folder)
+        if defect is not None:
+            target = folder / "alignment" / defect.file
+            try:
+                target.write_text(planted(target.read_text(encoding="utf-8"), defect), encoding="utf-8")
+            except ValueError as error:
+                return Outcome(None, 0.0, str(error))
+        try:
+            run = run_suite(folder)
+        except subprocess.TimeoutExpired:
+            return Outcome(None, time.perf_counter() - start, "the tests did not come to an end")
+    seconds = time.perf_counter() - start
+    failed = re.search(r"^FAILED tests/(\S+?)(?: - .*)?$", run.stdout, re.MULTILINE)
+    if run.returncode == 1 and failed:
+        return Outcome(failed.group(1), seconds)
+    if run.returncode == 0:
+        return Outcome(None, seconds)
+    # a defect that keeps the tests from running at all shows nothing about them
+    return Outcome(None, seconds, f"the tests did not run: {(run.stdout + run.stderr)[-300:]}")
+
+
+def main() -> int:
+    """Try all defects and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="only defects whose file, place or description contains this")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at the same time")
+    options = parser.parse_args()
+    listed = [Defect(*place, *defect) for place, defects in DEFECTS.items() for defect in defects]
+    chosen = [d for d in listed if options.only in f"{d.file} {d.place} {d.what}"]
+    sound = tried(None)
+    if sound.killer or sound.trouble:
+        print(f"the suite fails before any defect is planted: {sound.killer or sound.trouble}", file=sys.stderr)
+        return 2
+    print(f"The sound package passes in {sound.seconds:.0f} s. {len(chosen)} defects:\n")
+    print("| # | place | defect | killed by |\n|---|---|---|---|", flush=True)
+    survivors = broken = 0
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for number, (defect, outcome) in enumerate(zip(chosen, pool.map(tried, chosen), strict=True), start=1):
+            survivors += outcome.killer is None and not outcome.trouble
+            broken += bool(outcome.trouble)
+            verdict = f"`{outcome.killer}`" if outcome.killer else outcome.trouble or "**survived**"
+            verdict = verdict.replace("|", "\\|").replace("\n", " ")
+            print(f"| {number} | `{defect.file}` {defect.place} | {defect.what} | {verdict} |", flush=True)
+    print(f"\n{len(chosen) - survivors - broken} killed, {survivors} survived, {broken} could not be tried.")
+    return 1 if survivors or broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
