@@ -377,6 +377,33 @@ def filter_separably(image, taps_y, taps_x, first, step, out):
 
 
 @_jit
+def gradient_magnitude(image, out):
+    r"""Write the length of the gradient by central differences; the edge pixels are repeated outside.
+
+    Notes
+    -----
+    .. math:: \sqrt{(A(x+1, y) - A(x-1, y))^2 + (A(x, y+1) - A(x, y-1))^2} / 2
+    """
+    height, width = image.shape
+    half = image.dtype.type(0.5)
+    for y in range(height):
+        above = image[max(y - 1, 0)]
+        below = image[min(y + 1, height - 1)]
+        row = image[y]
+        target = out[y]
+        before = row[: width - 2]
+        after = row[2:]
+        for x in range(width - 2):
+            along = after[x] - before[x]
+            across = below[x + 1] - above[x + 1]
+            target[x + 1] = half * np.sqrt(along * along + across * across)
+        for x, x0, x1 in ((0, 0, min(1, width - 1)), (width - 1, max(width - 2, 0), width - 1)):
+            along = row[x1] - row[x0]
+            across = below[x] - above[x]
+            target[x] = half * np.sqrt(along * along + across * across)
+
+
+@_jit
 def _down_nine(image, row, column, weights, out):
     """Write the sums over nine rows below one another, for two sets of weights: shapes (2, 9) and (2, length)."""
     length = out.shape[1]

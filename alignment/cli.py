@@ -571,9 +571,12 @@ def run_gradcheck(args: argparse.Namespace, session: Session) -> int:
         _check_figure_name(args.plot)
         _check_target(args.plot, overwrite=args.overwrite)
     with session.clock.stage(_STARTING):
+        import tqdm  # noqa: F401  (here, before the current folder can offer a file of that name)
+
         from . import gradcheck, losses  # noqa: F401
-    # what a function of the user prints is no result of ours, and imports of its own look in the current folder
-    with _current_folder_importable(), contextlib.redirect_stdout(sys.stderr):
+    folder = _current_folder_importable() if len(args.subject) == 1 else contextlib.nullcontext()
+    # what a function of the user prints is no result of ours
+    with folder, contextlib.redirect_stdout(sys.stderr):
         if len(args.subject) == 1:
             questions = [_question_of_function(args.subject[0], args.at)]
         else:

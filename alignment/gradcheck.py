@@ -273,7 +273,7 @@ class GradientCheck:
         parts += [f"kink: {kink}" for kink in self.kinks]
         parts += [f"note: {note}" for note in self.notes]
         parts += [f"{line.name}: {line.reason}" for line in self.coordinates + self.directions if line.reason]
-        parts += [f"likely mistake: {mistake}" for mistake in self.mistakes]
+        parts += [f"likely mistake: {text}" for text in self.mistakes]
         return "\n".join([*parts, self.message])
 
     def to_dict(self) -> dict[str, Any]:
@@ -536,25 +536,27 @@ def _check(
     """Measure and judge the axes, then the random directions; collect everything into the result."""
     point = function.at
 
-    def steps(length: float) -> Array:
-        return swept if swept is not None else length * RELATIVE_STEPS
+    def measured(lines: Sequence[tuple[Array, float]], unit: float = 0.0, drift: float = 0.0) -> list[Sweep]:
+        """Sweep along every direction, over steps in proportion to its length unless the caller gave steps."""
+        return [
+            sweep(function, direction, length * RELATIVE_STEPS if swept is None else swept, unit, drift)
+            for direction, length in lines
+        ]
 
-    axes = np.eye(point.size)
-    sweeps = [sweep(function, axis, steps(reach)) for axis, reach in zip(axes, function.reaches, strict=True)]
+    axes = list(zip(np.eye(point.size), function.reaches.tolist(), strict=True))
+    sweeps = measured(axes)
     known = _missing_digits(function, sweeps)
     if known.value > 0.0:  # now that this is known, every difference gets the rounding that it has
-        sweeps = [
-            sweep(function, axis, steps(reach), known.value) for axis, reach in zip(axes, function.reaches, strict=True)
-        ]
+        sweeps = measured(axes, known.value)
     judge = _Judge(function, tolerance, known.value > 0.0 or _is_noisy(sweeps), known.gradient)
     coordinates, kinks = judge.lines(labels, axes, sweeps)
 
     sides = {kink.line: kink.side for kink in kinks if kink.side != "away"}
     drawn = _random_directions(coordinates, sides, 0 if point.size == 1 else directions, seed, function.reaches)
     drift = EPSILON * float(np.nansum(np.abs([line.numeric for line in coordinates]) * np.abs(point)))
-    more = [sweep(function, direction, steps(length), known.value, drift) for direction, length in drawn]
-    names = [f"direction {i + 1}" for i in range(len(drawn))]
-    diagonals, more_kinks = judge.lines(names, [direction for direction, _ in drawn], more, one_sided=bool(sides))
+    more = measured(drawn, known.value, drift)
+    numbered = [f"direction {i + 1}" for i in range(len(drawn))]
+    diagonals, more_kinks = judge.lines(numbered, drawn, more, one_sided=bool(sides))
 
     everything = coordinates + diagonals
     passed = all(line.verdict == "pass" for line in everything)
@@ -655,12 +657,12 @@ class _Judge:
     def lines(
         self,
         names: Sequence[str],
-        directions: Sequence[Array] | Array,
+        lines: Sequence[tuple[Array, float]],
         sweeps: Sequence[Sweep],
         one_sided: bool = False,
     ) -> tuple[tuple[LineCheck, ...], tuple[Kink, ...]]:
-        """Judge several lines."""
-        prepared = [self._prepare(*parts) for parts in zip(names, directions, sweeps, strict=True)]
+        """Judge several lines, each a direction and its length."""
+        prepared = [self._prepare(name, line[0], one) for name, line, one in zip(names, lines, sweeps, strict=True)]
         judged = [self._judge(line, one_sided) for line in prepared]
         return tuple(check for check, _ in judged), tuple(kink for _, kinks in judged for kink in kinks)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import pairwise
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -122,10 +121,8 @@ class Objective(ABC):
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
         self.evaluations += 1
-        if self.kernel != "hat":
-            return self._directly(Cell(*nearest(dx)), Cell(*nearest(dy)))
-        value, gradient = self._one_sided(split(dx, side=self._sides[0]), split(dy, side=self._sides[0]))
-        if len(self._sides) == 2 and (dx.is_integer() or dy.is_integer()):
+        value, gradient = self._one_sided(self._locate(dx), self._locate(dy))
+        if self.kernel == "hat" and len(self._sides) == 2 and (dx.is_integer() or dy.is_integer()):
             gradient = (gradient + self._one_sided(split(dx, side="left"), split(dy, side="left"))[1]) / 2
         return value, gradient
 
@@ -144,9 +141,9 @@ class Objective(ABC):
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
         if self.kernel != "hat":
-            x, y = Cell(*nearest(dx)), Cell(*nearest(dy))
+            x, y = self._locate(dx), self._locate(dy)
             overlap = self._overlap(x, y)
-            return self.hessian_from(self._sums([overlap], x, y)) if overlap is not None else np.zeros((2, 2))
+            return self.hessian_from(self._sums(np.array([overlap]), x, y)) if overlap is not None else np.zeros((2, 2))
         mean = np.zeros((2, 2))
         for side in self._sides:
             x, y = split(dx, side=side), split(dy, side=side)
@@ -199,15 +196,15 @@ class Objective(ABC):
         point = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
         return point.value, np.array([point.a, point.b])
 
-    def gradient_by_blocks(self, dx: float, dy: float, *, rows: int, columns: int) -> NDArray[np.float64]:
-        r"""Return the gradient as a sum of shares, one from each block of a grid laid over the domain.
+    def gradient_by_blocks(self, dx: float, dy: float, *, blocks: Sequence[Window]) -> NDArray[np.float64]:
+        r"""Return the gradient as a sum of shares, one from each block of the domain.
 
         Parameters
         ----------
         dx, dy : float
             Displacement in pixels.
-        rows, columns : int
-            Blocks along y and x; fewer where the domain has fewer pixels.
+        blocks : sequence of (top, bottom, left, right)
+            Rectangles that together make up the domain. What of them reads nothing but zeros has no share.
 
         Returns
         -------
@@ -215,19 +212,22 @@ class Objective(ABC):
             The shares; they add up to the gradient. How much they scatter says how well the gradient is known,
             whatever the noise is like, as long as it does not reach from block to block.
         """
-        x, y = split(_checks.finite_number("dx", dx)), split(_checks.finite_number("dy", dy))
+        dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
+        x, y = self._locate(dx), self._locate(dy)
         overlap = self._overlap(x, y)
         if overlap is None:
-            return np.zeros((0, 2))
+            return np.zeros((len(blocks), 2))
         self.passes += 1
         top, bottom, left, right = overlap
-        row_cuts = np.unique(np.linspace(top, bottom, rows + 1).astype(np.int64))
-        column_cuts = np.unique(np.linspace(left, right, columns + 1).astype(np.int64))
-        blocks = [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
-        return self._shares(self._sums(blocks, x, y), self._outside(overlap, self._offset))
+        inside = np.array(blocks, np.int64).clip((top, top, left, left), (bottom, bottom, right, right))
+        return self._shares(self._sums(inside, x, y), self._outside(overlap, self._offset))
+
+    def _locate(self, displacement: float) -> Cell:
+        """Split one coordinate of a displacement as the kernel of this objective needs it."""
+        return split(displacement, side=self._sides[0]) if self.kernel == "hat" else Cell(*nearest(displacement))
 
     @abstractmethod
-    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
+    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         """Return the sums of the fused pass, one row for each rectangle."""
 
     @abstractmethod
@@ -238,7 +238,7 @@ class Objective(ABC):
         """Return the value and the gradient at one displacement by the fused pass."""
         self.passes += 1
         overlap = self._overlap(x, y)
-        sums = self._sums([overlap], x, y) if overlap is not None else np.zeros((1, 16))
+        sums = self._sums(np.array([overlap]), x, y) if overlap is not None else np.zeros((1, 16))
         return self._from_sums(sums, self._outside(overlap, self._offset), x, y)
 
     @abstractmethod
@@ -295,7 +295,7 @@ class Objective(ABC):
         """
         self.passes += 1
         self.evaluations += 1
-        return self._sums(rectangles, Cell(*nearest(dx)), Cell(*nearest(dy)))
+        return self._sums(np.array(rectangles, np.int64), self._locate(dx), self._locate(dy))
 
     def describe(self, sums: NDArray[np.float64]) -> Survey:
         """Return the loss, its gradient and curvature over the pixels behind some rows of sums."""
@@ -420,16 +420,15 @@ class MSE(Objective):
     def _from_sums(
         self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
-        ee, ex, ey, n = sums[:, :4].sum(axis=0).tolist()
+        ee, ex, ey, n = self._errors(sums).sum(axis=0).tolist()
         n += outside[0]
         if n == 0:
             raise self._nothing_left(x, y)
         return (outside[2] + ee) / n, np.array([2 * ex / n, 2 * ey / n])
 
-    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
-        blocks = np.array(rectangles, np.int64)
+    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         if self.kernel != "hat":
-            return _errors(self._sums_gaussian(blocks, x, y))
+            return self._sums_gaussian(blocks, x, y)
         source, origin = self._source(_around(blocks), x, y)
         sums: NDArray[np.float64] = _kernels.sums_mse(
             self._B, source, blocks, origin, self._fraction(x, y), self._used, self._usable
@@ -437,10 +436,18 @@ class MSE(Objective):
         return sums
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
-        return float(2 / sums[:, 3].sum())
+        return float(2 / sums[:, 11].sum())
+
+    def _errors(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the sums of e^2, e A_x, e A_y and 1, where needed from the products of the Gaussian pass."""
+        if self.kernel == "hat":
+            return sums[:, :4]
+        _, _, suu, suv, svv, _, _, sux, suy, svx, svy, n = sums[:, :12].T
+        return np.stack([suu - 2 * suv + svv, sux - svx, suy - svy, n], axis=1)
 
     def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        return np.asarray(2 * sums[:, 1:3] / (sums[:, 3].sum() + outside[0]))
+        errors = self._errors(sums)
+        return np.asarray(2 * errors[:, 1:3] / (errors[:, 3].sum() + outside[0]))
 
     def _moments(self, x: Cell, y: Cell) -> MomentsMSE:
         overlap = self._overlap(x, y)
@@ -454,14 +461,6 @@ class MSE(Objective):
         if count == 0:
             raise self._nothing_left(x, y)
         return MomentsMSE(G, count)
-
-
-def _errors(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return rows of Gaussian sums with the four sums of the MSE in front: e^2, e A_x, e A_y, 1 for e = u - v."""
-    _, _, suu, suv, svv, _, _, sux, suy, svx, svy, n = sums[:, :12].T
-    out = sums.copy()
-    out[:, :4] = np.stack([suu - 2 * suv + svv, sux - svx, suy - svy, n], axis=1)
-    return out
 
 
 class _Centred(NamedTuple):
@@ -547,8 +546,7 @@ class NCC(Objective):
                 raise self._constant(name, x, y)
         return -float(min(max(c.rho, -1.0), 1.0)), self._slopes(total[np.newaxis], c)[0]
 
-    def _sums(self, rectangles: Sequence[Window], x: Cell, y: Cell) -> NDArray[np.float64]:
-        blocks = np.array(rectangles, np.int64)
+    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         if self.kernel != "hat":
             return self._sums_gaussian(blocks, x, y)
         source, origin = self._source(_around(blocks), x, y)

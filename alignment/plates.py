@@ -206,7 +206,7 @@ def _without_paper(plate: Image) -> tuple[int, int]:
     levels = plate[:: max(1, plate.shape[0] // 512), :: max(1, plate.shape[1] // 512)]
     dark, bright = np.percentile(levels, (1, 99))
     paper = bright - 0.15 * (bright - dark)
-    mostly = np.median(plate, axis=1) >= paper
+    mostly = np.median(plate[:, :: max(1, plate.shape[1] // 512)], axis=1) >= paper
     most = round(_PAPER * len(mostly))
     first = next((i for i in range(most) if not mostly[i]), 0)
     last = next((i for i in range(most) if not mostly[-1 - i]), 0)

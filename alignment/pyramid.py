@@ -98,10 +98,8 @@ def edges(level: Masked) -> Masked:
     .. math:: \sqrt{(A(x+1, y) - A(x-1, y))^2 + (A(x, y+1) - A(x, y-1))^2} / 2
     """
     image, mask = level
-    wide = np.pad(image, 1, mode="edge")
-    slope_x = wide[1:-1, 2:] - wide[1:-1, :-2]
-    slope_y = wide[2:, 1:-1] - wide[:-2, 1:-1]
-    magnitude = np.hypot(slope_x, slope_y) / 2
+    magnitude = np.empty_like(image)
+    _kernels.gradient_magnitude(image, magnitude)
     if mask is not None:
         around = np.pad(mask, 1, mode="edge")
         mask = mask & around[1:-1, 2:] & around[1:-1, :-2] & around[2:, 1:-1] & around[:-2, 1:-1]

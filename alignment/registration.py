@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from . import _checks
 from ._checks import InputError
 from .bilinear import shift, theta
-from .descent import Adam, GradientDescent, Newton, Rule, minimise, newton_step
-from .gaussian import REACH, Gaussian
-from .losses import MSE, NCC, Objective, Survey, Window
+from .descent import Adam, GradientDescent, Newton, Rule, minimise
+from .gaussian import Gaussian
+from .losses import MSE, NCC, Objective, Window
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve, smooth
+from .refinement import Refinement, blocks_of, refine, sandwich
 from .search import LagSurface, all_lags, minima, walk
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
@@ -51,14 +51,11 @@ _VAGUE = 0.5
 _VAGUE_SHARE = 0.001
 # as sharp as the pixel grid carries without the blur depending on the fraction
 _KERNEL = Gaussian(0.8)
-# the last steps: how many at the most, below which length the next one would not be seen, beyond which they are lost
-_POLISHING_STEPS = 8
-_NEAR = 2e-3
-_FAR = 1.0
-# the residual that the outer pixels may have, in units of that of the inner ones
-_LIKE_INSIDE = 2.0
 # the gap that this makes between the best and the runner-up
 _DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
+# the correlation of the edges from which on a level is fine enough, and how many levels to try
+_SHARED = 0.6
+_LEVELS_TRIED = 3
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
 
@@ -345,14 +342,16 @@ def _descend(levels: list[_Pair], options: _Options) -> Registration:
     """Start, descend level by level, and judge where that led."""
     first = 0 if options.method == "exhaustive" else len(levels) - 1
     journey, options = _start(levels, first, options)
+    seen: list[_Pair] = []
     for level in range(first, -1, -1):
         if level < first:
             journey.dx, journey.dy = 2 * journey.dx, 2 * journey.dy
-        objective = _objective(_seen(levels[level], options), journey, options)
+        seen = [*seen, _featured(levels[level], options)][-_LEVELS_TRIED:]
+        objective = _objective(_Pair(*(smooth(image, options.smoothing) for image in seen[-1])), journey, options)
         _refine(objective, journey, level, options)
     if not isinstance(options.kernel, Gaussian):
         return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
-    return _polish(levels[0], objective, journey, options)
+    return _finish(seen, objective, journey, options)
 
 
 def _nothing_to_compare(shape: tuple[int, ...], reason: str, options: _Options) -> Registration:
@@ -577,124 +576,40 @@ def _record(
         options.callback(level, step, row[2], row[3], row[4])
 
 
-def _polish(level: _Pair, objective: Objective, journey: _Journey, options: _Options) -> Registration:
-    """Take the last steps with the Gaussian kernel: Newton's, one pass each, on the images as they are."""
-    featured = _featured(level, options)
-    wide = _window(objective.shape, journey.dx, journey.dy, 0.0) if options.border is None else objective.domain
-    inner, outer = (_within(w, objective.shape, journey.dx, journey.dy) for w in (objective.domain, wide))
-    if inner is None or outer is None:  # too small for nine taps
-        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
-    smooth_objective = LOSSES[options.loss](
-        featured.reference.image, featured.moving.image, kernel=options.kernel,
-        reference_mask=featured.reference.mask, moving_mask=featured.moving.mask,
-    )  # fmt: skip
-    blocks, strips = _blocks(inner), _ring(inner, outer)
-    chosen: NDArray[np.bool_] | None = None
-    start = np.array([journey.dx, journey.dy])
-    position = start
-    for step in range(_POLISHING_STEPS):
-        sums = smooth_objective.survey(position[0], position[1], [*blocks, *strips])
-        if chosen is None:
-            chosen = _agreeing(sums, len(blocks))
-            smooth_objective.domain = outer if chosen.all() else inner
-        survey = smooth_objective.describe(sums[chosen])
-        _record(journey, 0, step, position[0], position[1], survey.value, survey.gradient, options)
-        move = newton_step(survey.gradient, survey.hessian)
-        length = float(np.hypot(*move))
-        if length > _FAR:  # no minimum of this loss is near: the images are not what they seem
-            journey.arrived = False
-            break
-        position = position + move
-        if length < _NEAR:
-            break
-    else:
-        journey.arrived = False
-    if float(np.hypot(*(position - start))) > _FAR or not np.isfinite(position).all():
-        position, journey.arrived = start, False
-    journey.dx, journey.dy = float(position[0]), float(position[1])
-    journey.evaluations += smooth_objective.evaluations
-    journey.passes += smooth_objective.passes
-    return _result(smooth_objective, journey, _sandwich(survey.shares, survey.hessian), options, survey)
+def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options: _Options) -> Registration:
+    """Take the last steps with the Gaussian kernel, at the finest level that shows one scene in both images.
 
-
-def _within(window: Window, shape: tuple[int, ...], dx: float, dy: float) -> Window | None:
-    """Shrink a window until the taps of every pixel, and a pixel's walk more, lie inside both frames."""
-    reach = REACH + 2
-    top, bottom, left, right = window
-    top, left = max(top, reach, math.ceil(reach - dy)), max(left, reach, math.ceil(reach - dx))
-    bottom = min(bottom, shape[0] - reach, math.floor(shape[0] - reach - dy))
-    right = min(right, shape[1] - reach, math.floor(shape[1] - reach - dx))
-    return (top, bottom, left, right) if bottom - top >= 8 and right - left >= 8 else None
-
-
-def _blocks(window: Window) -> list[Window]:
-    """Cut a window into blocks that are wider than any correlation of the noise, enough of them to see a scatter."""
-    top, bottom, left, right = window
-    rows, columns = (max(2, min(6, size // 16)) for size in (bottom - top, right - left))
-    row_cuts = np.linspace(top, bottom, rows + 1).astype(int).tolist()
-    column_cuts = np.linspace(left, right, columns + 1).astype(int).tolist()
-    return [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
-
-
-def _ring(inner: Window, outer: Window) -> list[Window]:
-    """Return the four sides of what the outer window has more than the inner one."""
-    top, bottom, left, right = outer
-    y0, y1, x0, x1 = inner
-    sides = [(top, y0, left, right), (y1, bottom, left, right), (y0, y1, left, x0), (y0, y1, x1, right)]
-    return [side for side in sides if side[1] > side[0] and side[3] > side[2]]
-
-
-def _agreeing(sums: NDArray[np.float64], blocks: int) -> NDArray[np.bool_]:
-    r"""Say which rows to use: all of the inner blocks, and the sides whose residual is like that of the blocks.
-
-    Notes
-    -----
-    The residual is :math:`\tilde B - \alpha \tilde A` with the means and the gain :math:`\alpha` of the inner
-    blocks; a frame that does not move with the content leaves a large one.
+    Edges of two different exposures share less the finer they are: grain, dust, what moved in between. Below the level
+    where most of their variance is shared, a fit follows whatever happens to agree best.
     """
-    su, sv, suu, suv, svv, *_ = sums[:, :12].T
-    n = sums[:, 11]
-    inside = np.s_[:blocks]
-    mean_u, mean_v = su[inside].sum() / n[inside].sum(), sv[inside].sum() / n[inside].sum()
-    var_u = suu - 2 * mean_u * su + mean_u**2 * n
-    var_v = svv - 2 * mean_v * sv + mean_v**2 * n
-    cov = suv - mean_u * sv - mean_v * su + mean_u * mean_v * n
-    gain = cov[inside].sum() / max(var_u[inside].sum(), 1e-300)
-    residual = var_v - 2 * gain * cov + gain**2 * var_u
-    usual = residual[inside].sum() / max(n[inside].sum(), 1)
-    agreeing = residual <= _LIKE_INSIDE * usual * n
-    agreeing[inside] = True
-    return np.asarray(agreeing & (n > 0))
+    assert isinstance(options.kernel, Gaussian)
+    end, level = None, 0
+    for level, pair in enumerate(reversed(seen)):
+        shape = pair.reference.image.shape
+        inner = _window(shape, journey.dx / 2**level, journey.dy / 2**level, options.border)
+        outer = _window(shape, journey.dx / 2**level, journey.dy / 2**level, 0.0) if options.border is None else inner
+        end = refine(
+            LOSSES[options.loss], *pair, (journey.dx / 2**level, journey.dy / 2**level),
+            inner=inner, outer=outer, kernel=options.kernel,
+        )  # fmt: skip
+        if end is None:
+            break
+        journey.passes += end.passes
+        journey.evaluations += end.passes
+        if end.arrived and (options.features == "intensity" or options.loss == "mse" or -end.loss >= _SHARED):
+            break
+    if end is None:  # too small for nine taps
+        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
+    for step, visit in enumerate(end.visits):
+        _record(journey, level, step, visit.dx, visit.dy, visit.loss, visit.gradient, options)
+    journey.dx, journey.dy, journey.arrived = end.dx * 2**level, end.dy * 2**level, end.arrived
+    return _result(objective, journey, end.covariance * 4**level, options, end, level)
 
 
 def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
     """Return the covariance of the minimiser of a bilinear loss, from blocks of its window."""
-    top, bottom, left, right = objective.domain
-    rows, columns = (max(2, min(6, size // 16)) for size in (bottom - top, right - left))
-    shares = objective.gradient_by_blocks(dx, dy, rows=rows, columns=columns)
-    return _sandwich(shares, objective.hessian(dx, dy))
-
-
-def _sandwich(shares: NDArray[np.float64], hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""Return the covariance of a minimiser from the scatter of the gradient between K blocks of the window.
-
-    Notes
-    -----
-    .. math:: H^{-1} \left(\frac{K}{K - 2} \sum_k (g_k - \bar g)(g_k - \bar g)'\right) H^{-1}
-
-    with :math:`g_k` the share of block k in the gradient and H the Hessian. It needs no model of the noise, nor of how
-    smoothing correlates it, only blocks that are independent of one another; local displacements count as noise.
-    Along a direction without curvature it is infinite.
-    """
-    eigenvalues, vectors = np.linalg.eigh(hessian)
-    if not np.isfinite(hessian).all() or len(shares) < 3 or eigenvalues[1] <= 0:
-        return np.full((2, 2), np.inf)
-    spread = shares - shares.mean(axis=0)
-    scatter = vectors.T @ (spread.T @ spread) @ vectors * len(shares) / (len(shares) - 2)
-    floor = 1e-6 * eigenvalues[1]
-    if eigenvalues[0] <= floor:
-        return np.asarray(np.where(vectors[:, :1] @ vectors[:, :1].T != 0, np.inf, scatter[1, 1] / eigenvalues[1] ** 2))
-    return np.asarray(vectors @ (scatter / np.outer(eigenvalues, eigenvalues)) @ vectors.T)
+    shares = objective.gradient_by_blocks(dx, dy, blocks=blocks_of(objective.domain))
+    return sandwich(shares, objective.hessian(dx, dy))
 
 
 def _result(
@@ -702,12 +617,14 @@ def _result(
     journey: _Journey,
     covariance: NDArray[np.float64],
     options: _Options,
-    survey: Survey | None = None,
+    end: Refinement | None = None,
+    level: int = 0,
 ) -> Registration:
     """Judge the end of a journey."""
     dx, dy = journey.dx, journey.dy
-    value = survey.value if survey is not None else objective.value(dx, dy)
-    hessian = survey.hessian if survey is not None else objective.hessian(dx, dy)
+    value = end.loss if end is not None else objective.value(dx, dy)
+    hessian = end.hessian / 4**level if end is not None else objective.hessian(dx, dy)
+    top, bottom, left, right = end.window if end is not None else objective.domain
     height, width = objective.shape
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
     exact = _exactness(value, hessian, covariance)
@@ -722,7 +639,7 @@ def _result(
         status=status,
         message=message,
         overlap=overlap,
-        window=objective.domain,
+        window=(top * 2**level, bottom * 2**level, left * 2**level, right * 2**level),
         runner_up=journey.runner_up,
         n_steps=len(journey.rows),
         n_evaluations=journey.evaluations,

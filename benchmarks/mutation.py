@@ -27,7 +27,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-SUITE = ("test_kernels.py", "test_bilinear.py", "test_losses.py", "test_laws.py")
+# which tests run against a defect in which file, the ones that are most likely to notice it first
+SUITE = {
+    "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py"),
+    "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
+    "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+}
 
 
 class Defect(NamedTuple):
@@ -194,8 +200,8 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("surface[np.ix_(i, j)]", "surface[np.ix_(i[::-1], j)]", "rows of a landscape turned"),
     ],
     ("losses.py", "Objective._overlap"): [
-        ("max(top, -1 - y.whole)", "max(top, -y.whole)", "upper border row forgotten"),
-        ("min(right, width - x.whole)", "min(right, width - 1 - x.whole)", "right border column forgotten"),
+        ("max(top, -before - y.whole)", "max(top, -y.whole)", "upper border row forgotten"),
+        ("min(right, width + after - x.whole)", "min(right, width - 1 - x.whole)", "right border column forgotten"),
     ],
     ("losses.py", "Objective._source"): [
         ("return self._A, (y.whole, x.whole)", "return self._A, (y.whole, -x.whole)", "sign of dx"),
@@ -209,20 +215,16 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
         (".astype(np.float64) - offset", ".astype(np.float64)", "offset forgotten outside"),
     ],
-    ("losses.py", "_cells_usable"): [
+    ("losses.py", "_all_corners_usable"): [
         ("constant_values=1", "constant_values=0", "zeros outside the frame masked"),
         ("wide[:-1, :-1] & wide[1:, :-1] &", "wide[:-1, :-1] &", "one corner's mask forgotten"),
     ],
-    ("losses.py", "MSE._direct"): [
-        ("2 * ex / (count + n)", "ex / (count + n)", "factor 2 forgotten"),
-        ("2 * ey / (count + n)", "2 * ey", "1 / N forgotten in one coordinate"),
-        (
-            "np.array([2 * ex / (count + n), 2 * ey / (count + n)])",
-            "np.array([2 * ey / (count + n), 2 * ex / (count + n)])",
-            "coordinates swapped",
-        ),
-        ("(squares + ee) / (count + n)", "(squares + ee) / n if n else 0.0", "border not counted, direct"),
-        ("(squares + ee)", "ee", "border term forgotten, direct"),
+    ("losses.py", "MSE._from_sums"): [
+        ("2 * ex / n", "ex / n", "factor 2 forgotten"),
+        ("2 * ey / n", "2 * ey", "1 / N forgotten in one coordinate"),
+        ("np.array([2 * ex / n, 2 * ey / n])", "np.array([2 * ey / n, 2 * ex / n])", "coordinates swapped"),
+        ("n += outside[0]", "n += 0 if n else outside[0]", "border not counted, direct"),
+        ("(outside[2] + ee)", "ee", "border term forgotten, direct"),
     ],
     ("losses.py", "MSE._shares"): [
         ("+ outside[0]", "", "border not counted in the shares"),
@@ -231,8 +233,9 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("np.full((4, 4), squares)", "np.zeros((4, 4))", "border term forgotten, in cells"),
         ("count += sums[10]", "count = sums[10]", "border not counted, in cells"),
     ],
-    ("losses.py", "NCC._direct"): [
+    ("losses.py", "NCC._from_sums"): [
         ("return -float(", "return float(", "correlation for its negative"),
+        ("total + self._only_zeros(outside)", "total", "border forgotten"),
     ],
     ("losses.py", "NCC._slopes"): [
         ("c.rho * towards_a - towards_b", "-towards_b", "projection forgotten"),
@@ -306,15 +309,15 @@ def copied(folder: Path) -> None:
     kept = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
     shutil.copytree(ROOT / "alignment", folder / "alignment", ignore=kept)
     (folder / "tests").mkdir()
-    for name in ("__init__.py", "conftest.py", *SUITE):
+    for name in ("__init__.py", "conftest.py", *SUITE["losses.py"]):
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     shutil.copy(ROOT / "setup.cfg", folder / "setup.cfg")
 
 
-def run_suite(folder: Path) -> subprocess.CompletedProcess[str]:
+def run_suite(folder: Path, file: str) -> subprocess.CompletedProcess[str]:
     """Run the tests in a folder against the package in it, up to the first failure."""
     here = {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    tests = [f"tests/{name}" for name in SUITE]
+    tests = [f"tests/{name}" for name in SUITE[file]]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
         command, cwd=folder, env=os.environ | here, capture_output=True, text=True, timeout=900, check=False
@@ -334,7 +337,7 @@ def tried(defect: Defect | None) -> Outcome:
             except ValueError as error:
                 return Outcome(None, 0.0, str(error))
         try:
-            run = run_suite(folder)
+            run = run_suite(folder, "losses.py" if defect is None else defect.file)
         except subprocess.TimeoutExpired:
             return Outcome(None, time.perf_counter() - start, "the tests did not come to an end")
     seconds = time.perf_counter() - start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -111,13 +111,56 @@ def test_a_correlation_is_undefined_at_one_point_of_a_cell_only():
             made.cell(0, 0).expand(undefined, 0.5)
 
 
+# --- what a pass costs ------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_cell_is_one_pass_however_often_it_is_asked(scene, loss):
+    made = KINDS[loss](scene((9, 11), 11), scene((9, 11), 12))
+    for point in [(0.0, 0.0), (0.5, 0.9), (0.99, 0.01)]:
+        made.value_and_gradient(*point)
+        made.hessian(*point)
+    assert made.cell(0, 0) is made.cell(0, 0)
+    assert made.passes == 1
+    made.clear_cache()
+    made.hessian(0.5, 0.5)
+    assert made.passes == 2
+
+
+@both
+def test_a_landscape_costs_one_pass_for_each_cell_that_it_touches(agree, scene, loss):
+    B, A = scene((9, 11), 13), scene((9, 11), 14)
+    made, direct = KINDS[loss](B, A), KINDS[loss](B, A, evaluation="direct")
+    dx, dy = np.linspace(-1.3, 1.6, 24), np.linspace(0.1, 1.9, 17)
+    surface = made.landscape(dx, dy)
+    assert surface.shape == (17, 24)
+    assert made.passes == 4 * 2
+    agree(surface, [[direct.value(x, y) for x in dx] for y in dy], scale=surface.max(), within=1e-12, name="landscape")
+    made.landscape(dx, dy)
+    assert made.passes == 4 * 2
+
+
+@pytest.mark.parametrize("chosen", ["frame", "window", "masks"])
+@both
+def test_the_shares_of_any_blocks_add_up_to_the_gradient_of_the_cell(agree, scene, loss, chosen):
+    made = KINDS[loss](scene((9, 11), 15), scene((9, 11), 16), **options(chosen, scene, (9, 11)))
+    top, bottom, left, right = made.domain
+    for (dx, dy), n in product([(0.25, 0.5), (-2.4, 1.8), (5.1, -3.7)], [1, 2, 5]):
+        rows, columns = (np.linspace(*ends, n + 1).astype(int).tolist() for ends in ((top, bottom), (left, right)))
+        blocks = [(*y, *x) for y, x in product(pairwise(rows), pairwise(columns))]
+        shares = made.gradient_by_blocks(dx, dy, blocks=blocks)
+        assert shares.shape == (n * n, 2)
+        size = np.abs(shares).sum()
+        agree(shares.sum(axis=0), made.value_and_gradient(dx, dy)[1], scale=size, within=1e-12, name=f"{loss} blocks")
+
+
 # --- curvature --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("chosen", ["frame", "window", "masks"])
 @both
 def test_the_hessian_is_the_slope_of_the_direct_gradient(agree, scene, loss, chosen):
-    """By differences extrapolated to a vanishing step; the MSE's are exact at any step, its gradient being quadratic."""
+    """By differences extrapolated to a vanishing step; the MSE's are exact at any, its gradient being quadratic."""
     B, A = scene((9, 11), 9), scene((9, 11), 10)
     chosen = options(chosen, scene, (9, 11))
     direct, cells = (KINDS[loss](B, A, evaluation=how, **chosen) for how in ("direct", "cells"))
@@ -272,25 +315,59 @@ def test_forms_of_any_symmetric_matrix(agree):
 # --- the lowest point -------------------------------------------------------------------------------------------------
 
 
-def dense(moments, n=201):
-    """Return the least of a fine grid over the closed cell."""
-    t = np.linspace(0, 1, n)
-    return float(moments.expand(*np.meshgrid(t, t)).value.min())
+def check_lowest(moments, scale, points=101):
+    """Check that the lowest point lies in the closed cell, is what it says, and that no point of a grid is lower."""
+    t = np.linspace(0, 1, points)
+    grid = moments.expand(*np.meshgrid(t, t)).value
+    a, b, value = lowest(moments)
+    assert 0 <= a <= 1
+    assert 0 <= b <= 1
+    assert value == moments.at(a, b).value
+    assert value <= grid.min() + 1e-12 * scale, f"{value} at ({a}, {b}), but the grid has {grid.min()}"
 
 
 @both
-def test_the_lowest_point_of_cells_of_real_pairs(loss, scene):
+def test_the_lowest_point_of_cells_of_pairs(loss, scene):
     """Of images that resemble each other, rough ones and smooth ones, and of ones that do not."""
-    rng = np.random.default_rng(4)
-    for trial in range(12):
-        scenes = [scene((14, 15), 100 + trial), rng.random((14, 15)).cumsum(axis=0).cumsum(axis=1) / 100]
-        for A in scenes:
-            B = 0.6 * A + 0.4 * np.roll(A, (1, trial % 3 - 1), axis=(0, 1)) + 0.05 * rng.random(A.shape)
-            for reference, cell in product((B, scene(A.shape, 999)), [(0, 0), (0, -1), (-1, 0), (2, 1)]):
-                moments = KINDS[loss](reference, A, domain=(3, 11, 3, 12)).cell(*cell)
-                a, b, value = lowest(moments)
-                assert 0 <= a <= 1
-                assert 0 <= b <= 1
-                assert value == moments.at(a, b).value
-                scale = scales(moments, a, b)[0]
-                assert value <= dense(moments) + 1e-12 * scale
+    for trial in range(4):
+        rough = scene((14, 15), 100 + trial)
+        smooth = rough.cumsum(axis=0).cumsum(axis=1) / 100
+        for A in (rough, smooth):
+            near = 0.6 * A + 0.4 * np.roll(A, (1, trial % 3 - 1), axis=(0, 1)) + 0.05 * scene((14, 15), 200 + trial)
+            for B, cell in product((near, scene((14, 15), 300)), [(0, 0), (0, -1), (-1, 0), (2, 1)]):
+                moments = KINDS[loss](B, A, domain=(3, 11, 3, 12)).cell(*cell)
+                check_lowest(moments, scales(moments, 0.5, 0.5)[0])
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 3, 8, 40])
+def test_the_lowest_point_of_an_mse_with_several_minima(pixels):
+    """Of a handful of pixels: valleys that bend, two of them, saddles between, minima on the border."""
+    for seed in range(60):
+        D = np.random.default_rng([pixels, seed]).normal(size=(4, pixels))
+        check_lowest(MomentsMSE(D @ D.T, float(pixels)), np.abs(D @ D.T).max() / pixels)
+
+
+@pytest.mark.parametrize("pixels", [6, 20, 60])
+def test_the_lowest_point_of_an_ncc_with_several_minima(pixels):
+    for seed in range(60):
+        rng = np.random.default_rng([100 + pixels, seed])
+        corners, target = (levels - levels.mean(axis=-1, keepdims=True) for levels in
+                           (rng.normal(size=(4, pixels)), rng.normal(size=pixels)))  # fmt: skip
+        check_lowest(MomentsNCC(corners @ target, corners @ corners.T, float(target @ target)), 1.0)
+
+
+def test_the_lowest_point_of_any_symmetric_matrix():
+    for seed in range(100):
+        matrix = symmetric(np.random.default_rng(seed).normal(size=10))
+        check_lowest(MomentsMSE(matrix, 1.0), np.abs(matrix).max())
+
+
+@pytest.mark.parametrize("matrix", [np.zeros((4, 4)), np.ones((4, 4)), np.diag([0, 0, 0, 1.0]), 1e-200 * np.eye(4)])
+def test_the_lowest_point_where_there_is_little_to_tell(matrix):
+    check_lowest(MomentsMSE(matrix.astype(float), 1.0), 1e-200)
+
+
+def test_the_lowest_point_on_a_corner_is_the_corner():
+    """So that an image lies on itself at exactly (0, 0)."""
+    D = np.array([[0.0, 0.0, 0.0], [1.0, 2.0, 0.5], [0.3, -1.0, 0.5], [1.0, -2.0, 2.0]])
+    assert lowest(MomentsMSE(D @ D.T, 3.0)) == (0.0, 0.0, 0.0)

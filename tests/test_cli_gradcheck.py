@@ -59,9 +59,16 @@ def inside(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def small(monkeypatch):
+    """Make the demo pair so small that it is quickly done without compiled kernels, too."""
+    pair = datasets.shifted_pair(1.3, -0.6, shape=(24, 20))
+    monkeypatch.setattr(datasets, "shifted_pair", lambda **options: pair)
+
+
+@pytest.fixture
 def pair(inside):
     """Return the names of two small images."""
-    images = datasets.shifted_pair(1.3, -0.6, shape=(40, 30), dtype="float32")
+    images = datasets.shifted_pair(1.3, -0.6, shape=(24, 20), dtype="float32")
     for name, image in zip(("reference.tif", "moving.tif"), images, strict=True):
         write_image(name, image)
     return ["reference.tif", "moving.tif"]
@@ -83,6 +90,7 @@ def checks(capsys):
 # the demo pair
 
 
+@pytest.mark.slow
 def test_the_demo_pair_agrees_to_the_digits_promised(capsys):
     assert cli.main(["gradcheck", "--json"]) == 0
     found = {check["function"]: check for check in checks(capsys)}
@@ -100,7 +108,7 @@ def test_the_demo_pair_agrees_to_the_digits_promised(capsys):
         assert [(kink["line"], kink["side"]) for kink in found[name]["kinks"]] == [("dx", "right"), ("dy", "right")]
 
 
-def test_the_tables_are_printed_for_people(capsys):
+def test_the_tables_are_printed_for_people(small, capsys):
     assert cli.main(["gradcheck", "--loss", "ncc"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -126,7 +134,7 @@ def test_the_tables_are_printed_for_people(capsys):
         (["--at", "-1e-3", "-.5", "--loss", "mse"], "MSE at (-0.001, -0.5) px", set()),
     ],
 )
-def test_options_for_images(capsys, arguments, function, sides):
+def test_options_for_images(small, capsys, arguments, function, sides):
     assert cli.main(["gradcheck", "--json", "--seed", "5", *arguments]) == 0
     (check,) = checks(capsys)
     assert (check["function"], check["seed"]) == (function, 5)

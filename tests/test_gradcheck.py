@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignment import differences, gradcheck
 from alignment._checks import InputError
 from alignment.gradcheck import GradientCheck, check_gradient
 
@@ -276,6 +277,34 @@ def test_a_small_error_shows_as_a_plateau_even_where_a_loose_tolerance_would_let
 @pytest.mark.parametrize("relative", [1e-3, 1e-6, 1e-9, 1e-11])
 def test_the_smallest_relative_error_that_is_caught(relative):
     assert not check_gradient(spoilt(smooth, lambda g: g * [1 + relative, 1]), AT).passed
+
+
+def judged(right, left, rounding):
+    """Return a judge of a slope of 1, and a line whose one-sided differences are these at every step."""
+    steps = np.geomspace(1.0, 1e-7, 8)
+    judge = gradcheck._Judge(differences.Function(lambda x: (x, [1.0]), np.zeros(1)), 5e-4, False, 0.0)
+    kinds = {"central": (right + left) / 2, "right": right, "left": left}
+    sides = {
+        side: differences.Differences(np.full(8, slope), np.ones(8), np.full(8, rounding), 1)
+        for side, slope in kinds.items()
+    }
+    sweep = differences.Sweep(steps, sides, np.ones(8), np.ones(8), 0.0, 0.0, "")
+    return judge, gradcheck._Line("x", np.ones(1), sweep, 1.0, 0.0)
+
+
+def test_a_plateau_within_reach_of_the_floor_fails_by_its_order():
+    judge, line = judged(right=1 + 7e-9, left=1 + 7e-9, rounding=1e-12)
+    slope = differences.Slope(1 + 7e-9, 1e-9, 0, np.full(8, 1e-9))
+    check = judge._compare(line, slope, "central")
+    assert (check.verdict, check.reason[:22]) == ("FAIL", "the error levels off a")
+    assert "(order 0.00) before rounding" in check.reason or "(order -0.00) before rounding" in check.reason
+
+
+@pytest.mark.parametrize(("central", "kink"), [(1.0, False), (1.5, True)])
+def test_slopes_too_coarse_to_bend_make_a_kink_only_if_the_central_one_is_no_answer(central, kink):
+    judge, line = judged(right=2.0, left=0.0, rounding=1.0)
+    right, left, middle = (differences.Slope(value, 1e-9, 0, np.full(8, 1e-9)) for value in (2.0, 0.0, central))
+    assert judge._is_kink(line, middle, right, left) is kink
 
 
 def test_an_error_that_only_a_direction_would_mix_is_caught_along_directions_too():
@@ -551,6 +580,18 @@ def test_names_come_from_the_parameters_or_from_the_caller():
     assert [line.name for line in check_gradient(quadratic, AT).coordinates] == ["x", "y"]
     assert [line.name for line in check_gradient(lambda *p: (sum(p), (1, 1)), AT).coordinates] == ["x0", "x1"]
     assert [line.name for line in check_gradient(quadratic, AT, names=("dx", "dy")).coordinates] == ["dx", "dy"]
+
+
+def test_a_function_that_does_not_tell_its_parameters_gets_numbered_ones():
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self, x, y):
+            return quadratic(x, y)
+
+    check = check_gradient(Odd(), AT)
+    assert check.passed
+    assert [line.name for line in check.coordinates] == ["x0", "x1"]
 
 
 def test_steps_of_the_caller_are_used_as_given():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -310,9 +312,9 @@ def test_the_hessian_at_an_integer_is_that_of_its_side(objective, agree, scene, 
 @pytest.mark.parametrize("loss", ["mse", "ncc"])
 def test_a_landscape_is_the_values(objective, agree, scene, loss):
     made = objective(loss, scene((5, 7), 30), scene((5, 7), 31))
-    dx, dy = [-1.5, 0.25, 0, 2, 0.75], [1, -0.4, 0.3]
+    dx, dy = [-1.5, 0.25, 0, 2, 0.75], [1, -0.4, 0.3, 0.8]
     surface = made.landscape(dx, dy)
-    assert surface.shape == (3, 5)
+    assert surface.shape == (4, 5)
     agree(surface, [[made.value(x, y) for x in dx] for y in dy], scale=1, within=1e-13, name=f"{loss} landscape")
 
 
@@ -339,27 +341,47 @@ def test_an_unknown_evaluation_is_refused(scene):
         losses.MSE(scene((5, 6)), scene((5, 6)), evaluation="magic")
 
 
+def blocks_of(rows, columns):
+    """Return the rectangles between cuts along y and x."""
+    return [(*y, *x) for y in pairwise(rows) for x in pairwise(columns)]
+
+
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("loss", ["mse", "ncc"])
 def test_the_shares_of_the_blocks_add_up_to_the_gradient(objective, agree, scene, loss, masked):
     masks = {"reference_mask": scene((9, 11), 36) < 0.9, "moving_mask": scene((9, 11), 37) < 0.9} if masked else {}
-    made = objective(loss, scene((9, 11), 34), scene((9, 11), 35), **masks)
+    B, A = scene((9, 11), 34), scene((9, 11), 35)
+    made = objective(loss, B, A, **masks)
     for dx, dy in [(0.3, 0.6), (-1.7, 2.45), (1, 0)]:
-        shares = made.gradient_by_blocks(dx, dy, rows=3, columns=4)
+        shares = made.gradient_by_blocks(dx, dy, blocks=blocks_of((0, 2, 7, 9), (0, 3, 4, 8, 11)))
         assert shares.shape == (12, 2)
         gradient = made.value_and_gradient(dx, dy)[1]
         agree(shares.sum(axis=0), gradient, scale=np.abs(shares).sum(), within=1e-13, name=f"{loss} shares")
-    # each is that of its own pixels: a block of one pixel by hand
     if loss == "mse" and not masked:
-        B, A = scene((9, 11), 34), scene((9, 11), 35)
-        single = made.gradient_by_blocks(0, 0, rows=9, columns=11)[2 * 11 + 3]
+        # each is that of its own pixels: a block of one pixel by hand
+        single = made.gradient_by_blocks(0, 0, blocks=blocks_of(range(10), range(12)))[2 * 11 + 3]
         error = A[2, 3] - B[2, 3]
         want = [2 / 99 * error * (A[2, 4] - A[2, 3]), 2 / 99 * error * (A[3, 3] - A[2, 3])]
         agree(single, want, scale=1, within=1e-15, name="mse share of a pixel")
 
 
-def test_far_away_there_are_no_shares(objective, scene):
-    assert objective("mse", scene((4, 5)), scene((4, 5))).gradient_by_blocks(9, 0, rows=2, columns=2).shape == (0, 2)
+def test_far_away_all_shares_are_zero(objective, scene):
+    shares = objective("mse", scene((4, 5)), scene((4, 5))).gradient_by_blocks(
+        9, 0, blocks=blocks_of((0, 2, 4), (0, 5))
+    )
+    assert shares.tolist() == [[0, 0], [0, 0]]
+
+
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+def test_a_cell_says_the_same_at_one_point_as_at_many(agree, scene, loss):
+    """The polynomial that is quick at one point, and the quadratic forms that take arrays."""
+    kind = {"mse": losses.MSE, "ncc": losses.NCC}[loss]
+    cell = kind(scene((5, 7), 40), scene((5, 7), 41)).cell(-1, 1)
+    a, b = np.meshgrid([0, 0.25, 0.7, 1], [0, 0.4, 1])
+    many = cell.expand(a, b)
+    for i, part in enumerate(many):
+        one = [[cell.at(x, y)[i] for x in a[0]] for y in b[:, 0]]
+        agree(part, one, scale=1, within=1e-12, name=f"{loss} cell, {many._fields[i]}")
 
 
 @pytest.mark.xfail(reason="the offsets of the NCC are a mean that takes in what the masks exclude", strict=True)
@@ -402,4 +424,4 @@ def test_the_mse_of_a_perfect_match_is_not_below_zero(scene):
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_shares_of_a_constant_image_are_an_error(objective, scene):
     with pytest.raises(InputError, match="is constant over the domain"):
-        objective("ncc", np.ones((6, 7)), scene((6, 7))).gradient_by_blocks(0.5, 0.5, rows=2, columns=2)
+        objective("ncc", np.ones((6, 7)), scene((6, 7))).gradient_by_blocks(0.5, 0.5, blocks=[(0, 6, 0, 7)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -19,9 +21,8 @@ def scene(x, y, *, halved=0):
     """
     image = np.zeros(np.broadcast(x, y).shape)
     for fx, fy, amplitude, phase in WAVES:
-        for n in range(halved):
-            amplitude = amplitude * np.cos(np.pi * fx * 2**n) ** 3 * np.cos(np.pi * fy * 2**n) ** 3
-        image += amplitude * np.cos(2 * np.pi * (fx * x + fy * y) + phase)
+        passed = np.prod([np.cos(np.pi * f * 2**n) ** 3 for f in (fx, fy) for n in range(halved)])
+        image += amplitude * passed * np.cos(2 * np.pi * (fx * x + fy * y) + phase)
     return image
 
 
@@ -217,7 +218,7 @@ def test_a_pyramid_is_one_halving_after_the_other():
     levels = build(image, mask, 4)
     assert [level.image.shape for level in levels] == [(41, 64), (20, 32), (10, 16), (5, 8)]
     assert levels[0].image is image
-    for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+    for fine, coarse in pairwise(levels):
         again = halve(fine)
         assert (again.image == coarse.image).all()
         assert (again.mask == coarse.mask).all()

@@ -134,9 +134,9 @@ def test_a_quarter_of_the_frame_away(method, sign):
 def test_a_frame_that_does_not_move_is_not_followed():
     """Ten pixels of black around both images, which correlate perfectly at no displacement."""
     B, A = (image.copy() for image in datasets.shifted_pair(5.3, -3.6, shape=(120, 130)))
-    for image in (B, A):
-        image[:10] = image[-10:] = 0.02
-        image[:, :10] = image[:, -10:] = 0.02
+    for framed in (B, A):
+        framed[:10] = framed[-10:] = 0.02
+        framed[:, :10] = framed[:, -10:] = 0.02
     for loss in LOSSES:
         found = register(B, A, loss=loss)
         assert found.success, found.message
@@ -292,9 +292,9 @@ def test_the_sign_of_a_single_bright_spot():
     """The convention, without any generator: content 4 px further right and 3 px higher."""
     B, A = 0.01 * noise((64, 70), 1), 0.01 * noise((64, 70), 2)
     y, x = np.mgrid[:64, :70]
-    for image, cx, cy in ((B, 33, 34), (A, 37, 31)):
+    for spotted, cx, cy in ((B, 33, 34), (A, 37, 31)):
         for ox, oy, height in ((0, 0, 1.0), (6, 5, 0.6), (-7, 4, 0.8)):
-            image += height * np.exp(-((x - cx - ox) ** 2 + (y - cy - oy) ** 2) / 8)
+            spotted[...] += height * np.exp(-((x - cx - ox) ** 2 + (y - cy - oy) ** 2) / 8)
     found = register(B, A)
     assert found.success, found.message
     assert error(found, 4, -3) <= NOISY
@@ -430,7 +430,7 @@ def test_what_a_result_knows(result):
     assert result.ncc == pytest.approx(1, abs=0.01)
     assert result.loss == pytest.approx(-result.ncc, abs=1e-9)
     assert result.covariance.shape == (2, 2)
-    assert (result.covariance == result.covariance.T).all()
+    np.testing.assert_allclose(result.covariance, result.covariance.T, rtol=1e-9)
     assert (np.linalg.eigvalsh(result.covariance) > 0).all()
     assert result.stderr == pytest.approx(np.sqrt(np.diag(result.covariance)))
     assert 0 < result.overlap <= 1
@@ -532,16 +532,13 @@ def test_the_trace_is_the_way(method):
     assert len(trace) == found.n_steps == len(seen)
     for row, told in zip(trace, seen, strict=True):
         assert told == tuple(row[name] for name in ("level", "step", "dx", "dy", "loss"))
-    assert (np.diff(trace["level"]) <= 0).all()
-    assert trace["level"][-1] == 0
     if method != "exhaustive":
-        assert trace["level"].max() >= 1
-    assert np.isfinite(trace["loss"]).all()
-    assert (trace["dx"][-1], trace["dy"][-1]) == pytest.approx((found.dx, found.dy), abs=0.05)
-    for level in set(trace["level"]):
-        steps = trace["step"][trace["level"] == level]
-        assert steps[0] == 0
-        assert (np.diff(steps) > 0).all()
+        assert trace["level"][0] >= 1  # the pyramid: far away on a coarse level first
+    assert 0 in trace["level"]
+    assert all(np.isfinite(trace[name]).all() for name in trace.dtype.names)
+    # in pixels of the finest level all the way, ending where the result is
+    assert np.hypot(trace["dx"] - 3.4, trace["dy"] + 1.9).max() <= 8
+    assert (trace["dx"][-1], trace["dy"][-1]) == pytest.approx((found.dx, found.dy), abs=1e-3)
 
 
 # --- what may come in -------------------------------------------------------------------------------------------------
