@@ -20,8 +20,10 @@ from .losses import Objective, Window
 from .pyramid import Masked
 
 # how many steps at the most, below which length (in pixels) the next one would not be seen, beyond which they are lost
-_STEPS = 8
+_STEPS = 12
 _NEAR = 2e-3
+# or, where noise makes the surface rough, below which share of the standard error
+_NEAR_SHARE = 0.02
 _FAR = 1.0
 # the residual that the outer pixels may have, in units of that of the inner ones
 _LIKE_INSIDE = 2.0
@@ -111,30 +113,36 @@ def refine(
     rectangles = [*blocks, *_ring(inside, around)]
     visits: list[Visit] = []
     chosen = np.ones(len(rectangles), np.bool_)
-    position, move = np.array(start), np.full(2, np.inf)
+    position, move = np.array(start), np.zeros(2)
+    lost = False
     while True:
         sums = objective.survey(position[0], position[1], rectangles)
         if not visits:
             chosen = _agreeing(sums, len(blocks))
         survey = objective.describe(sums[chosen])
+        covariance = sandwich(survey.shares, survey.hessian)
         visits.append(Visit(float(position[0]), float(position[1]), survey.value, survey.gradient))
-        move = newton_step(survey.gradient, survey.hessian)
+        before, move = move, newton_step(survey.gradient, survey.hessian)
+        if float(move @ before) < 0 and float(move @ move) > 0.25 * float(before @ before):
+            move = move / 2  # thrown back and forth: the products of the slopes understate the curvature
         length = float(np.hypot(*move))
-        ended = float(np.hypot(*(position + move - start))) > _FAR or not length <= _FAR
-        if ended:  # no minimum of this loss is near: the images are not what they seem
-            position = np.array(start)
+        if not length <= _FAR or float(np.hypot(*(position + move - start))) > _FAR:
+            lost = True  # no minimum of this loss is near: the images are not what they seem
             break
         position = position + move
-        if length < _NEAR or len(visits) == _STEPS:
+        near = max(_NEAR, _NEAR_SHARE * math.sqrt(min(float(np.trace(covariance)), 1.0)))
+        if length < near or len(visits) == _STEPS:
             break
+    if lost:
+        position = np.array(start)
     return Refinement(
         dx=float(position[0]),
         dy=float(position[1]),
         loss=survey.value,
         hessian=survey.hessian,
-        covariance=sandwich(survey.shares, survey.hessian),
+        covariance=covariance,
         window=around if chosen.all() else inside,
-        arrived=not ended and length < _NEAR,
+        arrived=not lost and length < near,
         passes=objective.passes,
         visits=visits,
     )

@@ -54,8 +54,12 @@ _KERNEL = Gaussian(0.8)
 # the gap that this makes between the best and the runner-up
 _DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
 # the correlation of the edges from which on a level is fine enough, and how many levels to try
-_SHARED = 0.6
+_SHARED = 0.55
 _LEVELS_TRIED = 3
+# the standard error, in pixels, that is precise enough to look no further, and how much smaller a coarser level's must
+# be to be preferred
+_PRECISE = 0.05
+_MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
 
@@ -460,30 +464,29 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
     # fine structure tells displacements apart; slow changes of light only blur the difference
     cropped = [Masked(np.ascontiguousarray(f.image[inside]), None if f.mask is None else f.mask[inside])
                for f in (band_pass(image, 3.0) for image in seen)]  # fmt: skip
-    cx, cy = (round(v / 2**level) for v in options.init)
-    reach = tuple(
-        min(math.ceil(abs(c) + m / 2**level), size - 4)
-        for c, m, size in zip((cx, cy), options.max_shift, cropped[0].image.shape[::-1], strict=True)
-    )
+    size = cropped[0].image.shape
+    box = size[1] // 2, size[0] // 2
     surface = all_lags(
-        cropped[0].image, cropped[1].image, max_shift=(reach[0], reach[1]),
+        cropped[0].image, cropped[1].image, max_shift=box,
         reference_mask=cropped[0].mask, moving_mask=cropped[1].mask, min_overlap=0.1,
     )  # fmt: skip
     score = _scores(surface)
-    candidates = minima(replace(surface, loss=-score), most=4)
+    # the scatter is that of all displacements, the choice only among those asked for
+    cx, cy = (v / 2**level for v in options.init)
+    dx, dy = np.arange(-box[0], box[0] + 1), np.arange(-box[1], box[1] + 1)
+    asked = np.outer(
+        np.abs(dy - cy) <= options.max_shift[1] / 2**level + 1, np.abs(dx - cx) <= options.max_shift[0] / 2**level + 1
+    )
+    candidates = minima(replace(surface, loss=np.where(asked, -score, np.inf)), most=6)
     if not candidates:
         raise _checks.UndefinedLossError("one of the images is constant, or the masks leave too little to compare")
-    best, *others = candidates
+    best = candidates[0]
     journey = _Journey(best.dx, best.dy, score=-best.loss)
+    others = [c for c in candidates if max(abs(c.dx - best.dx), abs(c.dy - best.dy)) > 2]
     if others:
-        far = [o for o in others if max(abs(o.dx - best.dx), abs(o.dy - best.dy)) > 2]
-        if far:
-            journey.runner_up = (
-                far[0].dx * 2.0**level,
-                far[0].dy * 2.0**level,
-                float(surface.loss[far[0].dy + reach[1], far[0].dx + reach[0]]),
-            )
-            journey.ambiguity = far[0].loss / best.loss
+        loss = float(surface.loss[others[0].dy + box[1], others[0].dx + box[0]])
+        journey.runner_up = (others[0].dx * 2.0**level, others[0].dy * 2.0**level, loss)
+        journey.ambiguity = max(others[0].loss / best.loss, 0.0)
     journey.passes += 1
     return journey
 
@@ -584,19 +587,21 @@ def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options:
     """
     assert isinstance(options.kernel, Gaussian)
     end, level = None, 0
-    for level, pair in enumerate(reversed(seen)):
+    for tried, pair in enumerate(reversed(seen)):
         shape = pair.reference.image.shape
-        inner = _window(shape, journey.dx / 2**level, journey.dy / 2**level, options.border)
-        outer = _window(shape, journey.dx / 2**level, journey.dy / 2**level, 0.0) if options.border is None else inner
-        end = refine(
-            LOSSES[options.loss], *pair, (journey.dx / 2**level, journey.dy / 2**level),
+        inner = _window(shape, journey.dx / 2**tried, journey.dy / 2**tried, options.border)
+        outer = _window(shape, journey.dx / 2**tried, journey.dy / 2**tried, 0.0) if options.border is None else inner
+        found = refine(
+            LOSSES[options.loss], *pair, (journey.dx / 2**tried, journey.dy / 2**tried),
             inner=inner, outer=outer, kernel=options.kernel,
         )  # fmt: skip
-        if end is None:
+        if found is None:
             break
-        journey.passes += end.passes
-        journey.evaluations += end.passes
-        if end.arrived and (options.features == "intensity" or options.loss == "mse" or -end.loss >= _SHARED):
+        journey.passes += found.passes
+        journey.evaluations += found.passes
+        if end is None or not end.arrived or _fitter(found, tried - level, end, options):
+            end, level = found, tried
+        if end.arrived and _fine(end, options):
             break
     if end is None:  # too small for nine taps
         return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
@@ -604,6 +609,20 @@ def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options:
         _record(journey, level, step, visit.dx, visit.dy, visit.loss, visit.gradient, options)
     journey.dx, journey.dy, journey.arrived = end.dx * 2**level, end.dy * 2**level, end.arrived
     return _result(objective, journey, end.covariance * 4**level, options, end, level)
+
+
+def _fine(end: Refinement, options: _Options) -> bool:
+    """Say whether a level is good enough to look no further up."""
+    if options.features == "edges" and options.loss == "ncc":
+        return -end.loss >= _SHARED
+    return end.spread <= _PRECISE
+
+
+def _fitter(found: Refinement, levels: int, end: Refinement, options: _Options) -> bool:
+    """Say whether what a coarser level found is to be preferred."""
+    if options.features == "edges" and options.loss == "ncc":
+        return found.arrived
+    return found.arrived and found.spread * 2**levels < _MARKEDLY * end.spread
 
 
 def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
