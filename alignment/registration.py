@@ -49,8 +49,11 @@ _EXACT = 100.0
 # pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
 _VAGUE = 0.5
 _VAGUE_SHARE = 0.001
-# as sharp as the pixel grid carries without the blur depending on the fraction
-_KERNEL = Gaussian(0.8)
+# the share of the largest curvature of the loss below which the smallest one is none
+_CONDITION = 0.005
+# of grey levels as sharp as the pixel grid carries without the blur depending on the fraction; of edges, which are
+# sharper than the image they come from, a little wider
+_KERNELS = {"intensity": Gaussian(0.8), "edges": Gaussian(1.0)}
 # the gap that this makes between the best and the runner-up
 _DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
 # the correlation of the edges from which on a level is fine enough, and how many levels to try
@@ -66,6 +69,8 @@ _ALIKE = 0.96
 _MESSAGES = {
     "converged": "converged",
     "not converged": "the descent had not arrived when its steps were used up; allow more steps, or use method='auto'",
+    "local minimum": "descent ended in a minimum that a search does not confirm: it sees the best displacement near "
+    "({x:.0f}, {y:.0f}) px; give an init near it, or use method='auto'",
     "at bound": "the best displacement lies at the bound of the search; allow a larger max_shift",
     "ambiguous": "another displacement, ({x:.1f}, {y:.1f}) px, fits almost as well; the content may repeat itself: "
     "give init and a smaller max_shift",
@@ -98,7 +103,8 @@ class Registration:
     success : bool
         Whether the displacement can be trusted: the status is "converged".
     status : str
-        "converged", "not converged", "at bound", "ambiguous", "flat", "low overlap" or "no correlation".
+        "converged", "not converged", "local minimum", "at bound", "ambiguous", "flat", "low overlap" or
+        "no correlation".
     message : str
         The status in a sentence, with what to try.
     overlap : float
@@ -210,7 +216,7 @@ class _Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class _Options:
-    kernel: Gaussian | str
+    kernel: Gaussian | str | None
     loss: str
     method: str
     features: str
@@ -235,6 +241,8 @@ class _Journey:
     score: float = math.inf
     runner_up: tuple[float, float, float] | None = None
     ambiguity: float = 0.0
+    witness: tuple[float, float] | None = None
+    grain: float = 1.0
 
     @property
     def gap(self) -> float:
@@ -254,7 +262,7 @@ def register(
     reference_mask: ArrayLike | None = None,
     moving_mask: ArrayLike | None = None,
     smoothing: float = 1.0,
-    kernel: Gaussian | str = _KERNEL,
+    kernel: Gaussian | str | None = None,
     border: float | None = None,
     min_overlap: float = 0.25,
     callback: Callable[[int, int, float, float, float], object] | None = None,
@@ -272,7 +280,8 @@ def register(
         level. "exhaustive" searches at full resolution. The others descend from `init` at every level by that rule.
     features : {"auto", "intensity", "edges"}
         What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast. "auto"
-        takes the edges if intensities correlate poorly at the coarsest level and the edges stand out better.
+        takes the edges if intensities correlate poorly at the coarsest level and the edges stand out; the methods that
+        descend from `init` take it for "intensity".
     max_shift : float or (float, float), optional
         Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
     init : (float, float)
@@ -281,9 +290,9 @@ def register(
         True where a pixel may be used. Pixels that are not finite count as masked.
     smoothing : float
         Width of the Gaussian that both images are smoothed with at every level, in pixels of that level; 0 for none.
-    kernel : Gaussian or "hat"
+    kernel : Gaussian or "hat", optional
         What the last steps at the finest level interpolate with. The hat is the documented bilinear sampler, on
-        smoothed images; the Gaussian has less bias, see `alignment.gaussian`.
+        smoothed images; a Gaussian has less bias, see `alignment.gaussian`: by default of 0.8 px, of 1 px for edges.
     border : float, optional
         The share of each side of the frame to leave out, below 0.4. By default a tenth, and with the Gaussian less
         wherever the outer pixels agree as well as the inner ones do.
@@ -327,7 +336,7 @@ def register(
         max_shift=_reach(max_shift, shape),
         init=_checks.pair_of_numbers("init", init),
         smoothing=_checks.number_between("smoothing", smoothing, 0, 10),
-        kernel=kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
+        kernel=kernel if kernel is None or isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
         border=None if border is None else _checks.number_between("border", border, 0, 0.4),
         min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
         callback=callback,
@@ -353,7 +362,7 @@ def _descend(levels: list[_Pair], options: _Options) -> Registration:
         seen = [*seen, _featured(levels[level], options)][-_LEVELS_TRIED:]
         objective = _objective(_Pair(*(smooth(image, options.smoothing) for image in seen[-1])), journey, options)
         _refine(objective, journey, level, options)
-    if not isinstance(options.kernel, Gaussian):
+    if options.kernel == "hat":
         return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
     return _finish(seen, objective, journey, options)
 
@@ -425,17 +434,20 @@ def _featured(pair: _Pair, options: _Options) -> _Pair:
 
 def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
     """Return where to begin on the first level, and the options with the features chosen."""
-    searched = options.method in ("auto", "exhaustive")
-    if options.features != "auto":
-        return (_search(levels, first, options) if searched else _at_init(first, options)), options
+    searches = options.method in ("auto", "exhaustive")
+    if options.features != "auto" or not searches:
+        options = replace(options, features="edges" if options.features == "edges" else "intensity")
+        found = _search(levels, first, options)
+        return (found if searches else _at_init(first, found, options)), options
     options = replace(options, features="intensity")
-    plain = _search(levels, first, options) if searched else _at_init(first, options)
-    if _alike(levels[first], plain) and (plain.gap >= _DISTINCT_GAP or not searched):
+    plain = _search(levels, first, options)
+    alike = _alike(levels[first], plain)
+    if alike and plain.gap >= _DISTINCT_GAP:
         return plain, options
     other = replace(options, features="edges")
-    sharp = _search(levels, first, other) if searched else _at_init(first, other)
-    better = sharp.gap >= min(_DISTINCT_GAP, plain.gap) or not searched
-    return (sharp, other) if better else (plain, options)
+    sharp = _search(levels, first, other)
+    enough = max(_DISTINCT_GAP, plain.gap) if alike else min(_DISTINCT_GAP, plain.gap)
+    return (sharp, other) if sharp.gap >= enough else (plain, options)
 
 
 def _alike(pair: _Pair, journey: _Journey) -> bool:
@@ -450,9 +462,10 @@ def _alike(pair: _Pair, journey: _Journey) -> bool:
         return False
 
 
-def _at_init(level: int, options: _Options) -> _Journey:
-    """Return the journey that begins where the caller says."""
-    return _Journey(options.init[0] / 2**level, options.init[1] / 2**level)
+def _at_init(level: int, found: _Journey, options: _Options) -> _Journey:
+    """Return the journey that begins where the caller says, with what a search saw as a witness to where it ends."""
+    x, y = (v / 2**level for v in options.init)
+    return replace(found, dx=x, dy=y, witness=(found.dx * 2**level, found.dy * 2**level), grain=2.0**level)
 
 
 def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
@@ -472,12 +485,7 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
     )  # fmt: skip
     score = _scores(surface)
     # the scatter is that of all displacements, the choice only among those asked for
-    cx, cy = (v / 2**level for v in options.init)
-    dx, dy = np.arange(-box[0], box[0] + 1), np.arange(-box[1], box[1] + 1)
-    asked = np.outer(
-        np.abs(dy - cy) <= options.max_shift[1] / 2**level + 1, np.abs(dx - cx) <= options.max_shift[0] / 2**level + 1
-    )
-    candidates = minima(replace(surface, loss=np.where(asked, -score, np.inf)), most=6)
+    candidates = minima(replace(surface, loss=np.where(_asked(box, level, options), -score, np.inf)), most=6)
     if not candidates:
         raise _checks.UndefinedLossError("one of the images is constant, or the masks leave too little to compare")
     best = candidates[0]
@@ -489,6 +497,13 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
         journey.ambiguity = max(others[0].loss / best.loss, 0.0)
     journey.passes += 1
     return journey
+
+
+def _asked(box: tuple[int, int], level: int, options: _Options) -> NDArray[np.bool_]:
+    """Say which displacements of a box, in pixels of a level, lie within max_shift of init."""
+    (cx, cy), (mx, my) = options.init, options.max_shift
+    dx, dy = (2**level * np.arange(-m, m + 1) for m in box)
+    return np.asarray(np.outer(np.abs(dy - cy) <= my + 2**level, np.abs(dx - cx) <= mx + 2**level))
 
 
 def _scores(surface: LagSurface) -> NDArray[np.float64]:
@@ -585,7 +600,7 @@ def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options:
     Edges of two different exposures share less the finer they are: grain, dust, what moved in between. Below the level
     where most of their variance is shared, a fit follows whatever happens to agree best.
     """
-    assert isinstance(options.kernel, Gaussian)
+    kernel = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
     end, level = None, 0
     for tried, pair in enumerate(reversed(seen)):
         shape = pair.reference.image.shape
@@ -593,7 +608,7 @@ def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options:
         outer = _window(shape, journey.dx / 2**tried, journey.dy / 2**tried, 0.0) if options.border is None else inner
         found = refine(
             LOSSES[options.loss], *pair, (journey.dx / 2**tried, journey.dy / 2**tried),
-            inner=inner, outer=outer, kernel=options.kernel,
+            inner=inner, outer=outer, kernel=kernel,
         )  # fmt: skip
         if found is None:
             break
@@ -646,8 +661,8 @@ def _result(
     top, bottom, left, right = end.window if end is not None else objective.domain
     height, width = objective.shape
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
-    exact = _exactness(value, hessian, covariance)
-    status, message = _verdict(objective.shape, journey, covariance, overlap, exact, options)
+    exactness = _exactness(value, hessian, covariance)
+    status, message = _verdict(objective.shape, journey, covariance, hessian, overlap, options, exactness)
     return Registration(
         dx=dx,
         dy=dy,
@@ -672,26 +687,33 @@ def _verdict(
     shape: tuple[int, int],
     journey: _Journey,
     covariance: NDArray[np.float64],
+    hessian: NDArray[np.float64],
     overlap: float,
-    exactness: float,
     options: _Options,
+    exactness: float,
 ) -> tuple[str, str]:
     """Return the status and its sentence: the first doubt that applies."""
-    eigenvalues, vectors = (
-        np.linalg.eigh(covariance) if np.isfinite(covariance).all() else (np.array([0.0, math.inf]), np.eye(2))
-    )
     details: dict[str, Any] = {"overlap": overlap}
-    if journey.score < _SIGNIFICANT and exactness < _EXACT:
+    spread, direction = _weakest(covariance)
+    curvatures = np.linalg.eigvalsh(hessian)
+    # so close a fit needs no other evidence; edges alone, of a repeating pattern, can be as close at a wrong place
+    exact = exactness >= _EXACT and spread <= _PRECISE and options.features == "intensity"
+    if journey.score < _SIGNIFICANT and not exact:
         status = "no correlation"
-    elif math.sqrt(eigenvalues[1]) > _VAGUE + _VAGUE_SHARE * min(shape):
+    elif spread > _VAGUE + _VAGUE_SHARE * min(shape) or curvatures[0] < _CONDITION * curvatures[1]:
         status = "flat"
-        angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180
         details["direction"] = (
-            "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees"
+            direction if spread > _PRECISE else _weakest(np.asarray(np.linalg.inv(hessian), np.float64))[1]
         )
     elif journey.ambiguity > _DISTINCT and journey.runner_up is not None:
         status = "ambiguous"
         details.update(x=journey.runner_up[0], y=journey.runner_up[1])
+    elif (
+        journey.witness is not None
+        and max(abs(journey.dx - journey.witness[0]), abs(journey.dy - journey.witness[1])) > 2 * journey.grain
+    ):
+        status = "local minimum"
+        details.update(x=journey.witness[0], y=journey.witness[1])
     elif (
         abs(journey.dx - options.init[0]) > options.max_shift[0]
         or abs(journey.dy - options.init[1]) > options.max_shift[1]
@@ -702,6 +724,19 @@ def _verdict(
     else:
         status = "converged" if journey.arrived else "not converged"
     return status, _MESSAGES[status].format(**details)
+
+
+def _weakest(covariance: NDArray[np.float64]) -> tuple[float, str]:
+    """Return the largest standard error along any direction, and that direction in words."""
+    if not np.isfinite(covariance).all():
+        unknown = [
+            name for name, variance in zip("xy", covariance.diagonal(), strict=True) if not np.isfinite(variance)
+        ]
+        return math.inf, " and ".join(unknown)
+    variances, vectors = np.linalg.eigh(covariance)
+    angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180
+    direction = "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees from x"
+    return math.sqrt(max(float(variances[1]), 0.0)), direction
 
 
 def _exactness(value: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
