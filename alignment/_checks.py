@@ -41,7 +41,10 @@ def finite_number(name: str, value: Any) -> float:
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise InputError(f"{name} is {_shown(value)}; give a finite number")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
         raise InputError(f"{name} is {number}; give a finite number")
     return number
@@ -82,7 +85,7 @@ def one_of(name: str, value: Any, choices: Collection[str]) -> str:
 
 def pair_of_numbers(name: str, value: Any) -> tuple[float, float]:
     """Return `value` as two finite floats (dx, dy)."""
-    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or len(value) != 2:
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or np.shape(value) != (2,):
         raise InputError(f"{name} is {_shown(value)}; give two numbers (dx, dy) in pixels")
     return finite_number(f"{name}[0]", value[0]), finite_number(f"{name}[1]", value[1])
 
@@ -137,7 +140,8 @@ def as_floating(name: str, array: NDArray[Any]) -> Image:
     """Return `array` as C-contiguous float32 or float64; integers are divided by the largest value of their dtype."""
     kind = array.dtype.kind
     if kind == "f" and array.dtype.itemsize in (4, 8):
-        return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+        # writeable, because the kernels would be compiled once more for arrays that are not
+        return np.require(array, array.dtype.newbyteorder("="), ("C", "A", "W"))
     if kind == "f" and array.dtype.itemsize == 2:
         return np.ascontiguousarray(array, np.float32)
     if kind == "b":
@@ -189,7 +193,7 @@ def window(name: str, value: Any, shape: tuple[int, int]) -> tuple[int, int, int
             return 0, height, 0, width
         return height // 10, height - height // 10, width // 10, width - width // 10
     right_form = 'give "frame", "interior" or (top, bottom, left, right)'
-    if not isinstance(value, Sequence | np.ndarray) or len(value) != 4:
+    if not isinstance(value, Sequence | np.ndarray) or np.shape(value) != (4,):
         raise InputError(f"{name} is {_shown(value)}; {right_form}")
     top, bottom, left, right = (whole_number(f"{name}[{i}]", v) for i, v in enumerate(value))
     if not (top < bottom <= height and left < right <= width):

@@ -54,8 +54,8 @@ def split(displacement: float, *, side: str = "right") -> Cell:
     fraction = displacement - index
     if fraction == 0.0 and side == "left":
         return Cell(index - 1, 1.0)
-    # just below an integer the difference can round to 1: that is the next cell's 0
-    return Cell(index, fraction) if fraction < 1.0 else Cell(index + 1, 0.0)
+    # just below an integer the difference can round to 1: seen from the right that is the next cell's 0
+    return Cell(index, fraction) if fraction < 1.0 or side == "left" else Cell(index + 1, 0.0)
 
 
 def theta(dx: float, dy: float) -> NDArray[np.float64]:
@@ -131,7 +131,10 @@ def shift(image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero") -> 
     if original.dtype.kind in "iu":
         limits = np.iinfo(original.dtype)
         levels = np.rint(shifted.astype(np.float64) * limits.max)
-        return np.clip(levels, limits.min, limits.max).astype(original.dtype)
+        top = float(limits.max)
+        if int(top) > limits.max:  # the largest 64-bit integers are no float64, and the next one is beyond
+            top = float(np.nextafter(top, 0.0))
+        return np.clip(levels, limits.min, top).astype(original.dtype)
     return shifted >= 0.5 if original.dtype.kind == "b" else shifted.astype(original.dtype, copy=False)
 
 

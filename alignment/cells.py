@@ -70,6 +70,9 @@ class Moments(Protocol):
     def at(self, a: float, b: float) -> Point:
         """Return the same at one point, in plain floats, which are far quicker there than arrays."""
 
+    def on_grid(self) -> Array:
+        """Return the loss on the grid of `GRID` by `GRID`, element [i, j] at a = GRID[i], b = GRID[j]."""
+
 
 def weights(a: ArrayLike, b: ArrayLike) -> Weights:
     r"""Return the four weights, their slopes along a and b and their mixed derivative.
@@ -123,6 +126,11 @@ def linear_form(vector: Array, w: Weights) -> Expansion:
     return Expansion(w.w @ vector, w.a @ vector, w.b @ vector, zero, w.ab @ vector, zero)
 
 
+# points along a and b, close enough that every basin of a cell holds one, and their powers 1, x, x^2
+GRID = np.linspace(0, 1, 9)
+_POWERS = np.stack([np.ones_like(GRID), GRID, GRID**2], axis=1)
+
+
 class Biquadratic:
     r"""A quadratic form in the weights, as a polynomial in a and b: quick at one point.
 
@@ -142,6 +150,11 @@ class Biquadratic:
             (2 * Q[0][1], 2 * (Q[0][3] + Q[1][2]), 2 * Q[2][3]),
             (Q[1][1], 2 * Q[1][3], Q[3][3]),
         )
+
+    def on_grid(self) -> Array:
+        """Return the values on the grid."""
+        values: Array = _POWERS @ np.array(self._K) @ _POWERS.T
+        return values
 
     def at(self, a: float, b: float) -> Point:
         """Return the value and the derivatives at one point, by Horner's rule along b, then a."""
@@ -189,11 +202,17 @@ class MomentsMSE:
 
     def expand(self, a: ArrayLike, b: ArrayLike) -> Expansion:
         """Return the MSE with its derivatives at (a, b)."""
-        return Expansion(*(part / self.n for part in quadratic_form(self.G, weights(a, b))))
+        value, *derivatives = (part / self.n for part in quadratic_form(self.G, weights(a, b)))
+        return Expansion(np.maximum(value, 0.0), *derivatives)  # of a perfect match rounding may leave less than 0
 
     def at(self, a: float, b: float) -> Point:
         """Return the same at one point."""
-        return self._polynomial.at(a, b)
+        point = self._polynomial.at(a, b)
+        return point if point.value >= 0 else point._replace(value=0.0)
+
+    def on_grid(self) -> Array:
+        """Return the same on the grid."""
+        return self._polynomial.on_grid()
 
     @cached_property
     def _polynomial(self) -> Biquadratic:
@@ -289,6 +308,15 @@ class MomentsNCC:
             bb=scale * (curved * v_b * v_b - (2 * c_b * v_b + c * v_bb) * half),
         )
 
+    def on_grid(self) -> Array:
+        """Return the same on the grid; where the correlation is undefined, that it is not there."""
+        c0, c1, c2, c3 = self._linear
+        c = _POWERS[:, :2] @ np.array([[c0, c2], [c1, c3]]) @ _POWERS[:, :2].T
+        v = self._polynomial.on_grid()
+        defined = v > self.rounding
+        values = -c / np.sqrt(np.where(defined, v, 1.0) * self.variance_b)
+        return np.where(defined, values, 0.0)
+
     @cached_property
     def _polynomial(self) -> Biquadratic:
         return Biquadratic(self.V)
@@ -313,11 +341,27 @@ def lowest(moments: Moments) -> tuple[float, float, float]:
 
     Notes
     -----
-    Newton's method, projected on the cell, from the best of its corners and its middle: a coordinate at a border that
-    the gradient presses against stays there, the others take the step, halved until the loss falls.
+    Newton's method, projected on the cell, from every point of a grid that none of its neighbours lies below, but at
+    the most four: of two images there is usually one.
     """
-    starts = (0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)
-    _, a, b = min((moments.at(*start).value, *start) for start in starts)
+    return min((_descend(moments, a, b) for a, b in _basins(moments.on_grid())), key=lambda found: found[2])
+
+
+def _basins(values: Array) -> list[tuple[float, float]]:
+    """Return the points of the grid that are not above their neighbours, the lowest four."""
+    wide = np.pad(values, 1, constant_values=np.inf)
+    around = np.minimum(np.minimum(wide[:-2, 1:-1], wide[2:, 1:-1]), np.minimum(wide[1:-1, :-2], wide[1:-1, 2:]))
+    i, j = np.nonzero(values <= around)
+    order = np.argsort(values[i, j], kind="stable")[:4]
+    return [(float(GRID[i[n]]), float(GRID[j[n]])) for n in order]
+
+
+def _descend(moments: Moments, a: float, b: float) -> tuple[float, float, float]:
+    """Descend from a point of the cell by Newton's method.
+
+    A coordinate at a border that the gradient presses against stays there, the others take the step, halved until the
+    loss falls.
+    """
     p = moments.at(a, b)
     for _ in range(40):
         held_a = (a <= 0 and p.a >= 0) or (a >= 1 and p.a <= 0)

@@ -23,6 +23,9 @@ TRACE = np.dtype([(name, np.int64 if name == "step" else np.float64) for name in
     "step", "dx", "dy", "loss", "grad_dx", "grad_dy")])  # fmt: skip
 UNITS = ("pixels", "normalised")
 
+# the share of the largest curvature that the smallest is taken to have at the least
+_LEAST = 1e-12
+
 
 class Rule(Protocol):
     """How to turn gradients into steps: an initial state, and one update of it."""
@@ -335,7 +338,10 @@ def _arrived(row: tuple[float, ...], tolerance: float, obj: Any) -> bool:
     if float(np.hypot(*remaining)) < 10 * tolerance:
         return True
     across = remaining * min(1.0, 10 * tolerance / float(np.hypot(*remaining)))
-    return bool(obj.value_and_gradient(dx + across[0], dy + across[1])[0] >= value)
+    try:
+        return bool(obj.value_and_gradient(dx + across[0], dy + across[1])[0] >= value)
+    except InputError:  # nothing lies there
+        return True
 
 
 def newton_step(gradient: Vector, hessian: Vector) -> Vector:
@@ -363,14 +369,18 @@ def newton_step(gradient: Vector, hessian: Vector) -> Vector:
 def descending_step(gx: float, gy: float, xx: float, xy: float, yy: float) -> tuple[float, float]:
     """Return `newton_step` in plain floats."""
     middle, radius = (xx + yy) / 2, math.hypot((xx - yy) / 2, xy)
-    p, q = middle + radius, middle - radius
+    largest = abs(middle) + radius
+    if largest == 0:  # a plane: as far down as makes sense of numbers
+        length = math.hypot(gx, gy)
+        return (0.0, 0.0) if length == 0 else (-1e6 * gx / length, -1e6 * gy / length)
+    p, q = (middle + radius) / largest, (middle - radius) / largest
+    xx, xy, yy = xx / largest, xy / largest, yy / largest
     if q <= 0:
         alpha, beta = (0.0, -1.0) if p <= 0 else (-2 * p * q / (p - q), (p + q) / (p - q))
         xx, xy, yy = alpha + beta * xx, beta * xy, alpha + beta * yy
-    least = 1e-12 * max(abs(p), abs(q), 1e-300)
-    if min(abs(p), abs(q)) < least:  # no curvature along one direction: a little keeps the step finite
-        xx, yy = xx + least, yy + least
-    determinant = xx * yy - xy * xy
+    if min(abs(p), abs(q)) < _LEAST:  # no curvature along one direction: a little keeps the step finite
+        xx, yy = xx + _LEAST, yy + _LEAST
+    determinant = (xx * yy - xy * xy) * largest
     return (xy * gy - yy * gx) / determinant, (xy * gx - xx * gy) / determinant
 
 

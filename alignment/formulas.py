@@ -75,15 +75,14 @@ def indicator(m: int, xs: float, reading: str = "right") -> float:
     >>> [[indicator(m, 2.0, reading) for m in (1, 2, 3)] for reading in READINGS]
     [[0.0, 1.0, 0.0], [0.0, -1.0, 1.0], [-1.0, 1.0, 0.0], [-0.5, 0.0, 0.5]]
     """
-    t = m - xs
     if reading == "literal":
-        if abs(t) >= 1:
+        if abs(m - xs) >= 1:
             return 0.0
         return 1.0 if m >= xs else -1.0
     if reading == "right":
-        return 1.0 if 0 < t <= 1 else -1.0 if -1 < t <= 0 else 0.0
+        return 1.0 if m - 1 <= xs < m else -1.0 if m <= xs < m + 1 else 0.0
     if reading == "left":
-        return 1.0 if 0 <= t < 1 else -1.0 if -1 <= t < 0 else 0.0
+        return 1.0 if m - 1 < xs <= m else -1.0 if m < xs <= m + 1 else 0.0
     if reading == "central":
         return (indicator(m, xs, "right") + indicator(m, xs, "left")) / 2
     raise ValueError(f"reading is {reading!r}; give one of {', '.join(map(repr, READINGS))}")

@@ -81,6 +81,7 @@ class Objective(ABC):
         self._sides = one_sided(side)
         self._used = _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, self.shape))
         usable = _checks.both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape))
+        self._pixels_used = self._used, usable
         self.kernel = kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",))
         if isinstance(kernel, Gaussian):
             evaluation = "direct"  # no finite set of moments describes it on a cell
@@ -129,6 +130,15 @@ class Objective(ABC):
     def value(self, dx: float, dy: float) -> float:
         """Return the loss at a displacement."""
         return self.value_and_gradient(dx, dy)[0]
+
+    def correlation(self, dx: float, dy: float) -> float:
+        """Return the correlation coefficient of the images there, whatever this objective minimises."""
+        used, usable = self._pixels_used
+        twin = NCC(
+            self._B, self._A, domain=self.domain, reference_mask=used, moving_mask=usable, kernel=self.kernel,
+            evaluation="direct",
+        )  # fmt: skip
+        return -twin.value(dx, dy)
 
     def __call__(self, dx: float, dy: float) -> float:
         """Return the loss at a displacement."""
@@ -527,7 +537,10 @@ class NCC(Objective):
         # any constants near the means will do; a sparse sample finds them
         top, bottom, left, right = self.domain
         sample = np.s_[top:bottom:7, left:right:5]
-        u0, v0 = (self._A.dtype.type(image[sample].mean(dtype=np.float64)) for image in (self._A, self._B))
+        v0, u0 = (
+            image.dtype.type(_mean(image[sample], None if used is None else used[sample]))
+            for image, used in zip((self._B, self._A), self._pixels_used, strict=True)
+        )
         self._offsets = u0, v0
         self._offset = float(v0)
 
@@ -538,12 +551,7 @@ class NCC(Objective):
         c = self._centred(total + self._only_zeros(outside))
         if c.n == 0:
             raise self._nothing_left(x, y)
-        for name, variance, squares, offset in (
-            ("moving", c.var_a, c.suu, self._offsets[0]),
-            ("reference", c.var_b, c.svv, self._offsets[1]),
-        ):
-            if not variance > self._rounding(squares, c.n, offset):
-                raise self._constant(name, x, y)
+        self._refuse_constant(c, x, y)
         return -float(min(max(c.rho, -1.0), 1.0)), self._slopes(total[np.newaxis], c)[0]
 
     def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
@@ -556,7 +564,18 @@ class NCC(Objective):
         return sums
 
     def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        return self._slopes(sums, self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside)))
+        c = self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside))
+        self._refuse_constant(c, Cell(0, 0.0), Cell(0, 0.0))
+        return self._slopes(sums, c)
+
+    def _refuse_constant(self, c: _Centred, x: Cell, y: Cell) -> None:
+        """Refuse a variance that is nothing but rounding."""
+        for name, variance, squares, offset in (
+            ("moving", c.var_a, c.suu, self._offsets[0]),
+            ("reference", c.var_b, c.svv, self._offsets[1]),
+        ):
+            if not variance > self._rounding(squares, c.n, offset):
+                raise self._constant(name, x, y)
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         c = self._centred(sums[:, :12].sum(axis=0))
@@ -616,6 +635,18 @@ class NCC(Objective):
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
+
+
+def correlation(sums: NDArray[np.float64]) -> float:
+    """Return the correlation coefficient over the pixels behind some rows of Gaussian sums; nan where undefined."""
+    c = NCC._centred(sums[:, :12].sum(axis=0))
+    return c.rho if min(c.var_a, c.var_b) > 0 else float("nan")
+
+
+def _mean(image: Image, used: Mask | None) -> float:
+    """Return the mean of the pixels in use, 0 if there are none."""
+    levels = image if used is None else image[used != 0]
+    return float(levels.mean(dtype=np.float64)) if levels.size else 0.0
 
 
 def _around(rectangles: NDArray[np.int64]) -> Window:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
-from .losses import Objective, Window
+from .losses import Objective, Window, correlation
 from .pyramid import Masked
 
 # how many steps at the most, below which length (in pixels) the next one would not be seen, beyond which they are lost
@@ -48,6 +48,8 @@ class Refinement:
     Attributes
     ----------
     dx, dy, loss : float
+    ncc : float
+        The correlation of the images there, whatever was minimised.
     hessian, covariance : ndarray of shape (2, 2)
     window : (top, bottom, left, right)
         The pixels of the reference that were compared.
@@ -60,6 +62,7 @@ class Refinement:
     dx: float
     dy: float
     loss: float
+    ncc: float
     hessian: NDArray[np.float64]
     covariance: NDArray[np.float64]
     window: Window
@@ -139,6 +142,7 @@ def refine(
         dx=float(position[0]),
         dy=float(position[1]),
         loss=survey.value,
+        ncc=correlation(sums[chosen]),
         hessian=survey.hessian,
         covariance=covariance,
         window=around if chosen.all() else inside,

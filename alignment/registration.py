@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _checks
-from ._checks import InputError
+from ._checks import Image, InputError, Mask
 from .bilinear import shift, theta
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
 from .gaussian import Gaussian
@@ -44,6 +44,8 @@ _FRAME = 0.1
 _SIGNIFICANT = 6.0
 # and the runner-up by less than this share of it
 _DISTINCT = 0.8
+# correlated images that nevertheless do not stand out repeat themselves, or have no structure along a direction
+_SIMILAR = 0.5
 # or the fit is so close that this many of its own uncertainties make up the correlation
 _EXACT = 100.0
 # pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
@@ -241,8 +243,13 @@ class _Journey:
     score: float = math.inf
     runner_up: tuple[float, float, float] | None = None
     ambiguity: float = 0.0
-    witness: tuple[float, float] | None = None
-    grain: float = 1.0
+    witness: tuple[float, float] = (0.0, 0.0)
+    grain: float = math.inf
+
+    @property
+    def strayed(self) -> bool:
+        """Whether a descent ended elsewhere than where a search, which it did not follow, sees the best fit."""
+        return max(abs(self.dx - self.witness[0]), abs(self.dy - self.witness[1])) > self.grain
 
     @property
     def gap(self) -> float:
@@ -402,7 +409,15 @@ def _door(
     B, A = _checks.common_dtype(B, A)
     used = _checks.both(finite_b, _checks.mask("reference_mask", reference_mask, B.shape))
     usable = _checks.both(finite_a, _checks.mask("moving_mask", moving_mask, A.shape))
-    return _Pair(Masked(B, used), Masked(A, usable))
+    return _Pair(_filled(B, used), _filled(A, usable))
+
+
+def _filled(image: Image, mask: Mask | None) -> Masked:
+    """Give the pixels that may not be used the mean of the others: what lay there may be large beyond all digits."""
+    if mask is None or not mask.any():
+        return Masked(image, mask)
+    mean = image[mask != 0].mean(dtype=np.float64)
+    return Masked(np.where(mask != 0, image, image.dtype.type(mean)), mask)
 
 
 def _reach(max_shift: float | tuple[float, float] | None, shape: tuple[int, ...]) -> tuple[float, float]:
@@ -465,7 +480,7 @@ def _alike(pair: _Pair, journey: _Journey) -> bool:
 def _at_init(level: int, found: _Journey, options: _Options) -> _Journey:
     """Return the journey that begins where the caller says, with what a search saw as a witness to where it ends."""
     x, y = (v / 2**level for v in options.init)
-    return replace(found, dx=x, dy=y, witness=(found.dx * 2**level, found.dy * 2**level), grain=2.0**level)
+    return replace(found, dx=x, dy=y, witness=(found.dx * 2**level, found.dy * 2**level), grain=2 * 2.0**level)
 
 
 def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
@@ -483,11 +498,13 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
         cropped[0].image, cropped[1].image, max_shift=box,
         reference_mask=cropped[0].mask, moving_mask=cropped[1].mask, min_overlap=0.1,
     )  # fmt: skip
+    if not np.isfinite(surface.loss).any():
+        raise _checks.UndefinedLossError("one of the images is constant, or the masks leave too little to compare")
     score = _scores(surface)
     # the scatter is that of all displacements, the choice only among those asked for
     candidates = minima(replace(surface, loss=np.where(_asked(box, level, options), -score, np.inf)), most=6)
     if not candidates:
-        raise _checks.UndefinedLossError("one of the images is constant, or the masks leave too little to compare")
+        raise _checks.UndefinedLossError("within max_shift of init too little overlaps to compare")
     best = candidates[0]
     journey = _Journey(best.dx, best.dy, score=-best.loss)
     others = [c for c in candidates if max(abs(c.dx - best.dx), abs(c.dy - best.dy)) > 2]
@@ -661,13 +678,15 @@ def _result(
     top, bottom, left, right = end.window if end is not None else objective.domain
     height, width = objective.shape
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
-    exactness = _exactness(value, hessian, covariance)
-    status, message = _verdict(objective.shape, journey, covariance, hessian, overlap, options, exactness)
+    ncc = -value if options.loss == "ncc" else end.ncc if end is not None else objective.correlation(dx, dy)
+    if options.loss == "mse":
+        hessian = hessian * (1 - ncc) / max(value, 1e-300)
+    status, message = _verdict(objective.shape, journey, covariance, hessian, overlap, ncc, options)
     return Registration(
         dx=dx,
         dy=dy,
         loss=value,
-        ncc=-value if options.loss == "ncc" else math.nan,
+        ncc=ncc,
         covariance=covariance,
         success=status == "converged",
         status=status,
@@ -689,29 +708,26 @@ def _verdict(
     covariance: NDArray[np.float64],
     hessian: NDArray[np.float64],
     overlap: float,
+    ncc: float,
     options: _Options,
-    exactness: float,
 ) -> tuple[str, str]:
     """Return the status and its sentence: the first doubt that applies."""
     details: dict[str, Any] = {"overlap": overlap}
     spread, direction = _weakest(covariance)
     curvatures = np.linalg.eigvalsh(hessian)
+    flat = spread > _VAGUE + _VAGUE_SHARE * min(shape) or curvatures[0] < _CONDITION * curvatures[1]
+    ambiguous = journey.ambiguity > _DISTINCT
     # so close a fit needs no other evidence; edges alone, of a repeating pattern, can be as close at a wrong place
-    exact = exactness >= _EXACT and spread <= _PRECISE and options.features == "intensity"
-    if journey.score < _SIGNIFICANT and not exact:
+    exact = options.features == "intensity" and spread <= _PRECISE and _exactness(ncc, hessian, covariance) >= _EXACT
+    if journey.score < _SIGNIFICANT and not exact and not (ncc >= _SIMILAR and (flat or ambiguous)):
         status = "no correlation"
-    elif spread > _VAGUE + _VAGUE_SHARE * min(shape) or curvatures[0] < _CONDITION * curvatures[1]:
+    elif flat:
         status = "flat"
-        details["direction"] = (
-            direction if spread > _PRECISE else _weakest(np.asarray(np.linalg.inv(hessian), np.float64))[1]
-        )
-    elif journey.ambiguity > _DISTINCT and journey.runner_up is not None:
+        details["direction"] = direction if spread > _PRECISE else _weakest(_inverse(hessian))[1]
+    elif ambiguous and journey.runner_up is not None:
         status = "ambiguous"
         details.update(x=journey.runner_up[0], y=journey.runner_up[1])
-    elif (
-        journey.witness is not None
-        and max(abs(journey.dx - journey.witness[0]), abs(journey.dy - journey.witness[1])) > 2 * journey.grain
-    ):
+    elif journey.strayed:
         status = "local minimum"
         details.update(x=journey.witness[0], y=journey.witness[1])
     elif (
@@ -724,6 +740,13 @@ def _verdict(
     else:
         status = "converged" if journey.arrived else "not converged"
     return status, _MESSAGES[status].format(**details)
+
+
+def _inverse(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the inverse, infinite along the axes of a direction without curvature."""
+    eigenvalues, vectors = np.linalg.eigh(hessian)
+    floor = 1e-12 * max(abs(float(eigenvalues[1])), 1e-300)
+    return np.asarray(vectors @ np.diag(1 / np.maximum(np.abs(eigenvalues), floor)) @ vectors.T)
 
 
 def _weakest(covariance: NDArray[np.float64]) -> tuple[float, str]:
@@ -739,20 +762,21 @@ def _weakest(covariance: NDArray[np.float64]) -> tuple[float, str]:
     return math.sqrt(max(float(variances[1]), 0.0)), direction
 
 
-def _exactness(value: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+def _exactness(ncc: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
     r"""Return how many of the fit's own uncertainties make up the correlation.
 
     Notes
     -----
-    .. math:: \sqrt{|L| / \lambda_{\max}(H \Sigma)}
+    .. math:: \sqrt{\rho / \lambda_{\max}(H \Sigma)}
 
-    An error of one standard deviation in the displacement changes the loss by half of H times its covariance. At a
-    chance maximum of two unrelated images that change is of the order of the correlation itself.
+    with H the Hessian of the negative correlation (:math:`\mathrm{MSE} \approx 2 \sigma^2 (1 - \rho)` turns that of
+    the MSE into it). An error of one standard deviation changes a loss by half of H times its covariance; at a chance
+    maximum of two unrelated images that is of the order of the correlation itself.
     """
-    if not np.isfinite(covariance).all():
+    if not np.isfinite(covariance).all() or not ncc > 0:
         return 0.0
     change = float(np.linalg.eigvals(hessian @ covariance).real.max())
-    return math.sqrt(abs(value) / max(change, 1e-30))
+    return math.sqrt(ncc / max(change, 1e-30))
 
 
 def _plain(value: float) -> float | None:

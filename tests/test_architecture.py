@@ -117,8 +117,6 @@ def test_the_table_of_contents_is_complete():
         "GradientCheck",
         "register",
         "Registration",
-        "register_stack",
-        "StackRegistration",
         "colorize",
         "Colorization",
         "datasets",

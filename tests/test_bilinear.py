@@ -209,9 +209,6 @@ def test_an_unknown_side_is_refused():
         bilinear.shift_gradients(np.zeros((3, 4)), 0, 0, side="both")
 
 
-@pytest.mark.xfail(
-    reason="the largest 64-bit integer is no float64: clipping to it still leaves the range", strict=True
-)
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
 def test_the_widest_integers_keep_their_range(dtype):

@@ -306,13 +306,13 @@ def test_long_values_are_cut_short():
         _checks.finite_number("dx", list(range(1000)))
 
 
-@pytest.mark.xfail(reason="float() of it raises OverflowError", strict=True, raises=OverflowError)
+
 def test_whole_numbers_beyond_all_floats_are_not_finite():
     with pytest.raises(InputError, match="give a finite number"):
         _checks.finite_number("dx", 10**400)
 
 
-@pytest.mark.xfail(reason="an array without axes has no len()", strict=True, raises=TypeError)
+
 @pytest.mark.parametrize("check", [lambda v: _checks.pair_of_numbers("x", v), lambda v: _checks.window("x", v, (5, 7))])
 def test_an_array_without_axes_is_no_pair_and_no_window(check):
     with pytest.raises(InputError, match=r"^x is array\(3\.\)"):

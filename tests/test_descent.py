@@ -387,9 +387,6 @@ def test_a_descent_through_images(objective, scene):
         assert result.success
 
 
-@pytest.mark.xfail(
-    reason="looking across a crease is not prepared for a place without a value", strict=True, raises=InputError
-)
 def test_looking_beyond_the_last_step_is_no_error():
     class Brink(Slope):
         def value_and_gradient(self, dx, dy):

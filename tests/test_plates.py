@@ -127,6 +127,7 @@ def test_the_order_names_the_rectangles_from_the_top():
 # --- the demo plate ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_demo_plate_within_a_twentieth_of_a_pixel(coloured):
     assert isinstance(coloured, Colorization)
     assert coloured.success
@@ -154,6 +155,7 @@ def test_other_displacements(moves):
     assert worst(result, truth(plate, "green")) <= 0.05
 
 
+@pytest.mark.slow
 def test_the_photograph_is_the_scene(coloured):
     """Laid on the scene that the plate was made from, its colours have the right places: not swapped, not displaced."""
     top, bottom, left, right = coloured.crop
@@ -168,6 +170,7 @@ def test_the_photograph_is_the_scene(coloured):
     assert np.diag(table).min() > 0.97
 
 
+@pytest.mark.slow
 def test_the_crop_shows_neither_frame_nor_gap(coloured):
     top, bottom, left, right = coloured.crop
     frame = demo().exposures["green"]
@@ -179,6 +182,7 @@ def test_the_crop_shows_neither_frame_nor_gap(coloured):
     assert np.quantile(edge, 0.02) > 0.05 * 65535  # frame is 0.03
 
 
+@pytest.mark.slow
 def test_what_each_crop_shows(coloured):
     plate = demo().plate
     rectangle = coloured.exposures["green"]
@@ -203,6 +207,7 @@ def test_what_each_crop_shows(coloured):
     assert (whole.rgb[top : top + height, left : left + width] == coloured.rgb).all()
 
 
+@pytest.mark.slow
 def test_a_plate_upside_down_has_the_other_order(coloured):
     """Turned over top to bottom: the filters are in the other order and vertical displacements change their sign."""
     plate = demo().plate[::-1]
@@ -214,6 +219,7 @@ def test_a_plate_upside_down_has_the_other_order(coloured):
         assert np.abs(found(result)[name] - found(coloured)[name] * [1, -1]).max() <= 0.02
 
 
+@pytest.mark.slow
 def test_the_dictionary_is_plain(coloured):
     data = json.loads(json.dumps(coloured.to_dict(), allow_nan=False))
     assert data["success"] is True
@@ -229,7 +235,9 @@ def test_the_dictionary_is_plain(coloured):
 # --- small plates -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["uint16", *(pytest.param(t, marks=pytest.mark.slow) for t in ("uint8", "float32", "float64"))]
+)
 def test_the_photograph_has_the_dtype_of_the_plate(dtype):
     plate, moves = small_plate(dtype=dtype)
     before = plate.copy()
@@ -245,6 +253,7 @@ def test_the_photograph_has_the_dtype_of_the_plate(dtype):
     assert (result.rgb[..., 1] == plate[top:bottom, left:right]).all()
 
 
+@pytest.mark.slow
 def test_a_scan_in_colour_is_read_by_its_mean():
     plate, _ = small_plate(dtype="uint8")
     grey = colorize(plate)
@@ -258,6 +267,7 @@ def test_a_scan_in_colour_is_read_by_its_mean():
         assert np.abs(found(other)[name] - move).max() <= 0.02
 
 
+@pytest.mark.slow
 def test_a_plate_without_a_scene_is_no_success():
     plate = np.random.default_rng(0).random((252, 100))
     result = colorize(plate)
@@ -267,6 +277,7 @@ def test_a_plate_without_a_scene_is_no_success():
     assert result.rgb.shape[2] == 3  # there is something to look at all the same
 
 
+@pytest.mark.slow
 def test_max_shift_reaches_the_registrations():
     plate, _ = small_plate()
     assert not colorize(plate, max_shift=1).success

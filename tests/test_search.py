@@ -200,7 +200,9 @@ def test_brute_force_is_checked_at_the_door():
 # --- exhaustive registration ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("truth", [(2.63, -1.18), (-3.5, 2.0), (0.0, 3.41)])
+@pytest.mark.parametrize(
+    "truth", [(2.63, -1.18), *(pytest.param(t, marks=pytest.mark.slow) for t in ((-3.5, 2.0), (0.0, 3.41)))]
+)
 @both
 def test_an_exhaustive_registration_is_the_dense_brute_force(loss, truth):
     """Of the smoothed pair over the same window, on a grid of 1/50 px; half a grid step on top is the grid's own."""
@@ -214,6 +216,7 @@ def test_an_exhaustive_registration_is_the_dense_brute_force(loss, truth):
     assert np.abs(np.array([result.dx, result.dy]) - truth).max() <= 0.02
 
 
+@pytest.mark.slow
 def test_an_exhaustive_registration_finds_the_best_of_several_minima():
     """Repeating content that fades: neighbouring periods are minima too, the true one is the lowest."""
     y, x = np.mgrid[:64, :72].astype(float)
