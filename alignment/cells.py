@@ -127,7 +127,7 @@ def linear_form(vector: Array, w: Weights) -> Expansion:
 
 
 # points along a and b, close enough that every basin of a cell holds one, and their powers 1, x, x^2
-GRID = np.linspace(0, 1, 9)
+GRID = np.linspace(0, 1, 17)
 _POWERS = np.stack([np.ones_like(GRID), GRID, GRID**2], axis=1)
 
 

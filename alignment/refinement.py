@@ -27,8 +27,8 @@ _NEAR_SHARE = 0.02
 _FAR = 1.0
 # the residual that the outer pixels may have, in units of that of the inner ones
 _LIKE_INSIDE = 2.0
-# blocks along a side at the most, and pixels along a block at the least
-_BLOCKS = 6
+# blocks down and across at the most (a kernel pays for every row of every block), pixels along a block at the least
+_BLOCKS = 12, 2
 _BLOCK = 16
 
 
@@ -197,7 +197,9 @@ def sandwich(shares: NDArray[np.float64], hessian: NDArray[np.float64]) -> NDArr
 def blocks_of(window: Window) -> list[Window]:
     """Cut a window into blocks wider than any correlation of the noise, enough of them to see a scatter."""
     top, bottom, left, right = window
-    rows, columns = (max(2, min(_BLOCKS, size // _BLOCK)) for size in (bottom - top, right - left))
+    rows, columns = (
+        max(2, min(most, size // _BLOCK)) for most, size in zip(_BLOCKS, (bottom - top, right - left), strict=True)
+    )
     row_cuts = np.linspace(top, bottom, rows + 1).astype(int).tolist()
     column_cuts = np.linspace(left, right, columns + 1).astype(int).tolist()
     return [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
