@@ -195,6 +195,13 @@ class Objective(ABC):
             self._cells[key] = self._moments(Cell(kx, 0.0), Cell(ky, 0.0))
         return self._cells[key]
 
+    def reference_variance(self) -> float:
+        """Return the variance of the reference's grey levels over the domain."""
+        top, bottom, left, right = self.domain
+        used = self._pixels_used[0]
+        levels = self._B[top:bottom, left:right]
+        return float((levels if used is None else levels[used[top:bottom, left:right] != 0]).var(dtype=np.float64))
+
     def clear_cache(self) -> None:
         """Forget the cells' moments, as for a benchmark."""
         self._cells.clear()
@@ -640,7 +647,7 @@ class NCC(Objective):
 def correlation(sums: NDArray[np.float64]) -> float:
     """Return the correlation coefficient over the pixels behind some rows of Gaussian sums; nan where undefined."""
     c = NCC._centred(sums[:, :12].sum(axis=0))
-    return c.rho if min(c.var_a, c.var_b) > 0 else float("nan")
+    return min(max(c.rho, -1.0), 1.0) if min(c.var_a, c.var_b) > 0 else float("nan")
 
 
 def _mean(image: Image, used: Mask | None) -> float:

@@ -103,7 +103,7 @@ def edges(level: Masked) -> Masked:
     if mask is not None:
         around = np.pad(mask, 1, mode="edge")
         mask = mask & around[1:-1, 2:] & around[1:-1, :-2] & around[2:, 1:-1] & around[:-2, 1:-1]
-        magnitude *= mask
+        magnitude = np.where(mask != 0, magnitude, magnitude.dtype.type(0))
     return Masked(magnitude, mask)
 
 

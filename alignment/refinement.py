@@ -22,6 +22,8 @@ from .pyramid import Masked
 # how many steps at the most, below which length (in pixels) the next one would not be seen, beyond which they are lost
 _STEPS = 12
 _NEAR = 2e-3
+# a step that is nothing but the rounding of the sums
+_STILL = 2e-5
 # or, where noise makes the surface rough, below which share of the standard error
 _NEAR_SHARE = 0.02
 _FAR = 1.0
@@ -132,15 +134,15 @@ def refine(
         if not length <= _FAR or float(np.hypot(*(position + move - start))) > _FAR:
             lost = True  # no minimum of this loss is near: the images are not what they seem
             break
-        position = position + move
+        position = position + (move if length > _STILL else 0.0)
         near = max(_NEAR, _NEAR_SHARE * math.sqrt(min(float(np.trace(covariance)), 1.0)))
         if length < near or len(visits) == _STEPS:
             break
     if lost:
         position = np.array(start)
     return Refinement(
-        dx=float(position[0]),
-        dy=float(position[1]),
+        dx=round(float(position[0]), 9) + 0.0,  # beyond, there is only rounding
+        dy=round(float(position[1]), 9) + 0.0,
         loss=survey.value,
         ncc=correlation(sums[chosen]),
         hessian=survey.hessian,

@@ -680,7 +680,7 @@ def _result(
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
     ncc = -value if options.loss == "ncc" else end.ncc if end is not None else objective.correlation(dx, dy)
     if options.loss == "mse":
-        hessian = hessian * (1 - ncc) / max(value, 1e-300)
+        hessian = hessian / max(2 * objective.reference_variance(), 1e-300)
     status, message = _verdict(objective.shape, journey, covariance, hessian, overlap, ncc, options)
     return Registration(
         dx=dx,
@@ -713,7 +713,7 @@ def _verdict(
 ) -> tuple[str, str]:
     """Return the status and its sentence: the first doubt that applies."""
     details: dict[str, Any] = {"overlap": overlap}
-    spread, direction = _weakest(covariance)
+    spread = _largest_error(covariance)
     curvatures = np.linalg.eigvalsh(hessian)
     flat = spread > _VAGUE + _VAGUE_SHARE * min(shape) or curvatures[0] < _CONDITION * curvatures[1]
     ambiguous = journey.ambiguity > _DISTINCT
@@ -723,7 +723,7 @@ def _verdict(
         status = "no correlation"
     elif flat:
         status = "flat"
-        details["direction"] = direction if spread > _PRECISE else _weakest(_inverse(hessian))[1]
+        details["direction"] = _direction(hessian)
     elif ambiguous and journey.runner_up is not None:
         status = "ambiguous"
         details.update(x=journey.runner_up[0], y=journey.runner_up[1])
@@ -742,24 +742,18 @@ def _verdict(
     return status, _MESSAGES[status].format(**details)
 
 
-def _inverse(hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the inverse, infinite along the axes of a direction without curvature."""
-    eigenvalues, vectors = np.linalg.eigh(hessian)
-    floor = 1e-12 * max(abs(float(eigenvalues[1])), 1e-300)
-    return np.asarray(vectors @ np.diag(1 / np.maximum(np.abs(eigenvalues), floor)) @ vectors.T)
-
-
-def _weakest(covariance: NDArray[np.float64]) -> tuple[float, str]:
-    """Return the largest standard error along any direction, and that direction in words."""
+def _largest_error(covariance: NDArray[np.float64]) -> float:
+    """Return the largest standard error along any direction."""
     if not np.isfinite(covariance).all():
-        unknown = [
-            name for name, variance in zip("xy", covariance.diagonal(), strict=True) if not np.isfinite(variance)
-        ]
-        return math.inf, " and ".join(unknown)
-    variances, vectors = np.linalg.eigh(covariance)
-    angle = math.degrees(math.atan2(vectors[1, 1], vectors[0, 1])) % 180
-    direction = "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees from x"
-    return math.sqrt(max(float(variances[1]), 0.0)), direction
+        return math.inf
+    return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[1]), 0.0))
+
+
+def _direction(hessian: NDArray[np.float64]) -> str:
+    """Return the direction in which a loss changes least, in words."""
+    weakest = np.linalg.eigh(hessian)[1][:, 0]
+    angle = math.degrees(math.atan2(weakest[1], weakest[0])) % 180
+    return "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees from x to y"
 
 
 def _exactness(ncc: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:

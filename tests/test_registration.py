@@ -21,7 +21,9 @@ LOSSES = ("ncc", "mse")
 SEARCHES = ("auto", "exhaustive")
 DESCENTS = ("newton", "gradient-descent", "adam")
 METHODS = SEARCHES + DESCENTS
-STATUSES = {"converged", "not converged", "at bound", "ambiguous", "flat", "low overlap", "no correlation"}
+STATUSES = {
+    "converged", "not converged", "at bound", "ambiguous", "flat", "low overlap", "no correlation", "local minimum",
+}  # fmt: skip
 
 
 def first(*values):
