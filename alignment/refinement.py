@@ -31,7 +31,7 @@ _FAR = 1.0
 _LIKE_INSIDE = 2.0
 # blocks down and across at the most (a kernel pays for every row of every block), pixels along a block at the least
 _BLOCKS = 12, 2
-_BLOCK = 16
+_BLOCK = 24
 
 
 class Visit(NamedTuple):

@@ -306,11 +306,9 @@ def test_long_values_are_cut_short():
         _checks.finite_number("dx", list(range(1000)))
 
 
-
 def test_whole_numbers_beyond_all_floats_are_not_finite():
     with pytest.raises(InputError, match="give a finite number"):
         _checks.finite_number("dx", 10**400)
-
 
 
 @pytest.mark.parametrize("check", [lambda v: _checks.pair_of_numbers("x", v), lambda v: _checks.window("x", v, (5, 7))])

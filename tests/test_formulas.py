@@ -201,7 +201,6 @@ def test_ncc_of_related_images():
     assert formulas.ncc(A, [[-3 * a + 5 for a in row] for row in A], 0, 0) == pytest.approx(-1, rel=1e-15)
 
 
-
 @pytest.mark.parametrize("tiny", [-1e-17, -1e-300, 1e-17])
 def test_next_to_an_integer_the_slope_is_still_that_of_one_cell(tiny):
     A = [[3.0, 5.0, 9.0]]

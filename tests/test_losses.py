@@ -384,7 +384,6 @@ def test_a_cell_says_the_same_at_one_point_as_at_many(agree, scene, loss):
         agree(part, one, scale=1, within=1e-12, name=f"{loss} cell, {many._fields[i]}")
 
 
-
 def test_large_values_under_a_mask_cost_the_ncc_no_digits(objective, agree, scene):
     """A no-data value of the file format, or a hot pixel, that is masked."""
     B, A = scene((6, 7), 38), scene((6, 7), 39)
@@ -409,7 +408,6 @@ def test_large_values_under_a_mask_change_nothing_for_the_mse(objective, scene, 
     assert dirty[1].tolist() == clean[1].tolist()
 
 
-
 def test_the_mse_of_a_perfect_match_is_not_below_zero(scene):
     """Its root is taken by those who want grey levels."""
     for seed in range(20):
@@ -418,7 +416,6 @@ def test_the_mse_of_a_perfect_match_is_not_below_zero(scene):
         made = losses.MSE(matched, image, domain=(1, 6, 1, 7), evaluation="cells")
         assert made.value(0.3, 0.6) >= 0
         assert losses.MSE(image, image, side="left", evaluation="cells").value(0, 0) >= 0
-
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")
