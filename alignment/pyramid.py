@@ -98,12 +98,14 @@ def edges(level: Masked) -> Masked:
     .. math:: \sqrt{(A(x+1, y) - A(x-1, y))^2 + (A(x, y+1) - A(x, y-1))^2} / 2
     """
     image, mask = level
+    if mask is not None:
+        image = np.where(mask != 0, image, image.dtype.type(0))
     magnitude = np.empty_like(image)
     _kernels.gradient_magnitude(image, magnitude)
     if mask is not None:
         around = np.pad(mask, 1, mode="edge")
         mask = mask & around[1:-1, 2:] & around[1:-1, :-2] & around[2:, 1:-1] & around[:-2, 1:-1]
-        magnitude = np.where(mask != 0, magnitude, magnitude.dtype.type(0))
+        magnitude *= mask
     return Masked(magnitude, mask)
 
 
