@@ -380,7 +380,14 @@ def _colorize_one(job: Job, args: argparse.Namespace, clock: Stopwatch) -> tuple
         _make_folder(job.folder)
     _check_target(target, overwrite=args.overwrite)
     with clock.stage("aligning"):
-        made = plates.colorize(plate, reference=args.reference, loss=args.loss, order=args.order, crop=args.crop)
+        made = plates.colorize(
+            plate,
+            reference=args.reference,
+            loss=args.loss,
+            order=args.order,
+            crop=args.crop,
+            threads=args.threads or 1,
+        )
     with clock.stage("writing"):
         kept = "float32" if dtype.startswith("float") else dtype
         imagefiles.write_image(target, made.rgb, dtype=kept, overwrite=args.overwrite)
@@ -478,6 +485,7 @@ def run_register(args: argparse.Namespace, session: Session) -> int:
                 loss=args.loss,
                 method=args.method,
                 max_shift=args.max_shift,
+                threads=args.threads or 1,
             )
         if target and not args.dry_run:
             with session.clock.stage("writing"):

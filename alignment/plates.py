@@ -85,6 +85,7 @@ def colorize(
     crop: str = "auto",
     features: str = "auto",
     max_shift: float | tuple[float, float] | None = None,
+    threads: int = 1,
 ) -> Colorization:
     """Turn the scan of a plate into a colour photograph.
 
@@ -105,6 +106,8 @@ def colorize(
         "auto" keeps to intensities only where they agree very well.
     max_shift : float or (float, float), optional
         Largest displacement to consider, in pixels; a fifth of the exposure unless given.
+    threads : int
+        As in `register`.
 
     Returns
     -------

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,9 +24,13 @@ from .bilinear import shift, theta
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
 from .gaussian import Gaussian
 from .losses import MSE, NCC, Objective, Window
-from .pyramid import Masked, band_pass, build, count_levels, edges, halve, smooth
+from .pyramid import Masked, band_pass, build, count_levels, edges, halve
+from .pyramid import smooth as smoothed
 from .refinement import Refinement, blocks_of, refine, sandwich
-from .search import LagSurface, all_lags, minima, walk
+from .search import Candidate, LagSurface, all_lags, minima, walk
+from .verdict import DISTINCT_GAP, PRECISE, Evidence, verdict
+
+T = TypeVar("T")
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
 METHODS = ("auto", "gradient-descent", "adam", "newton", "exhaustive")
@@ -39,50 +44,18 @@ TRACE = np.dtype([
 _COARSEST = 64
 # the share of each side that the frame of a scan may take
 _FRAME = 0.1
-# the best displacement stands out from unrelated ones by this many standard deviations of theirs; of unrelated pairs
-# of photographs none in a hundred does
-_SIGNIFICANT = 6.0
-# and the runner-up by less than this share of it
-_DISTINCT = 0.8
-# correlated images that nevertheless do not stand out repeat themselves, or have no structure along a direction
-_SIMILAR = 0.5
-# or the fit is so close that this many of its own uncertainties make up the correlation
-_EXACT = 100.0
-# pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
-_VAGUE = 0.5
-_VAGUE_SHARE = 0.001
-# the share of the largest curvature of the loss below which the smallest one is none
-_CONDITION = 0.005
 # of grey levels as sharp as the pixel grid carries without the blur depending on the fraction; of edges, which are
 # sharper than the image they come from, a little wider
 _KERNELS = {"intensity": Gaussian(0.8), "edges": Gaussian(1.0)}
-# the gap that this makes between the best and the runner-up
-_DISTINCT_GAP = _SIGNIFICANT * (1 - _DISTINCT)
+# candidates that stand out by this share of the best one, whose exact minima are compared
+_RIVAL = 0.85
 # the correlation of the edges from which on a level is fine enough, and how many levels to try
 _SHARED = 0.55
 _LEVELS_TRIED = 3
-# the standard error, in pixels, that is precise enough to look no further, and how much smaller a coarser level's must
-# be to be preferred
-_PRECISE = 0.05
+# how much smaller a coarser level's standard error must be to be preferred
 _MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
-
-_MESSAGES = {
-    "converged": "converged",
-    "not converged": "the descent had not arrived when its steps were used up; allow more steps, or use method='auto'",
-    "local minimum": "descent ended in a minimum that a search does not confirm: it sees the best displacement near "
-    "({x:.0f}, {y:.0f}) px; give an init near it, or use method='auto'",
-    "at bound": "the best displacement lies at the bound of the search; allow a larger max_shift",
-    "ambiguous": "another displacement, ({x:.1f}, {y:.1f}) px, fits almost as well; the content may repeat itself: "
-    "give init and a smaller max_shift",
-    "flat": "the images have no structure along {direction}, so that the displacement along it is not determined; "
-    "use a window with structure in both directions",
-    "low overlap": "only {overlap:.0%} of the frame overlaps at the best displacement; use images that share more, "
-    "or a smaller max_shift",
-    "no correlation": "at no displacement do the images agree better than unrelated ones would; check that they show "
-    "the same scene, or try features='edges'",
-}
 
 
 @dataclass(frozen=True)
@@ -224,9 +197,10 @@ class _Options:
     features: str
     max_shift: tuple[float, float]
     init: tuple[float, float]
-    smoothing: float
+    smooth: float
     border: float | None
     min_overlap: float
+    threads: int
     callback: Callable[[int, int, float, float, float], object] | None
 
 
@@ -268,10 +242,11 @@ def register(
     init: tuple[float, float] = (0.0, 0.0),
     reference_mask: ArrayLike | None = None,
     moving_mask: ArrayLike | None = None,
-    smoothing: float = 1.0,
+    smooth: float = 1.0,
     kernel: Gaussian | str | None = None,
     border: float | None = None,
     min_overlap: float = 0.25,
+    threads: int = 1,
     callback: Callable[[int, int, float, float, float], object] | None = None,
 ) -> Registration:
     r"""Find the displacement that lays `moving` on `reference`.
@@ -295,7 +270,7 @@ def register(
         Where to begin, and the centre of the search, in pixels.
     reference_mask, moving_mask : array_like of shape (H, W), optional
         True where a pixel may be used. Pixels that are not finite count as masked.
-    smoothing : float
+    smooth : float
         Width of the Gaussian that both images are smoothed with at every level, in pixels of that level; 0 for none.
     kernel : Gaussian or "hat", optional
         What the last steps at the finest level interpolate with. The hat is the documented bilinear sampler, on
@@ -305,6 +280,8 @@ def register(
         wherever the outer pixels agree as well as the inner ones do.
     min_overlap : float
         The share of the frame that must overlap, in (0, 1].
+    threads : int
+        With 2 or more the two images are filtered side by side. The result is the same, bit for bit.
     callback : callable, optional
         Called as ``callback(level, step, dx, dy, loss)`` on the way.
 
@@ -342,16 +319,16 @@ def register(
         features=_checks.one_of("features", features, FEATURES),
         max_shift=_reach(max_shift, shape),
         init=_checks.pair_of_numbers("init", init),
-        smoothing=_checks.number_between("smoothing", smoothing, 0, 10),
+        smooth=_checks.number_between("smooth", smooth, 0, 10),
         kernel=kernel if kernel is None or isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
         border=None if border is None else _checks.number_between("border", border, 0, 0.4),
         min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
+        threads=_checks.whole_number("threads", threads, at_least=1),
         callback=callback,
     )
-    levels = [
-        _Pair(a, b)
-        for a, b in zip(*(build(*image, count_levels(shape, smallest=_COARSEST)) for image in pair), strict=True)
-    ]
+    count = count_levels(shape, smallest=_COARSEST)
+    pyramids = _each(lambda image: build(*image, count), pair, options)
+    levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
     try:
         return _descend(levels, options)
     except _checks.UndefinedLossError as error:
@@ -367,7 +344,7 @@ def _descend(levels: list[_Pair], options: _Options) -> Registration:
         if level < first:
             journey.dx, journey.dy = 2 * journey.dx, 2 * journey.dy
         seen = [*seen, _featured(levels[level], options)][-_LEVELS_TRIED:]
-        objective = _objective(_Pair(*(smooth(image, options.smoothing) for image in seen[-1])), journey, options)
+        objective = _objective(_smoothed(seen[-1], options), journey, options)
         _refine(objective, journey, level, options)
     if options.kernel == "hat":
         return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
@@ -432,19 +409,32 @@ def _reach(max_shift: float | tuple[float, float] | None, shape: tuple[int, ...]
     return _checks.positive_number("max_shift", both[0]), _checks.positive_number("max_shift", both[1])
 
 
+def _each(function: Callable[[Masked], T], pair: _Pair, options: _Options) -> list[T]:
+    """Apply a function to both images, side by side if there are threads: the kernels let go of Python's lock."""
+    if options.threads == 1:
+        return [function(image) for image in pair]
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(function, pair))
+
+
 def _seen(pair: _Pair, options: _Options) -> _Pair:
-    """Return a level as the objective sees it: smoothed, and reduced to its edges if asked.
+    """Return a level as the bilinear objective sees it: smoothed, and reduced to its edges if asked.
 
     The magnitude of a gradient is sharper than the image it comes from, so that it is smoothed as well.
     """
-    return _Pair(*(smooth(image, options.smoothing) for image in _featured(pair, options)))
+    return _smoothed(_featured(pair, options), options)
 
 
 def _featured(pair: _Pair, options: _Options) -> _Pair:
     """Return a level as it is, or reduced to the edges of its smoothed images if asked."""
     if options.features == "edges":
-        return _Pair(*(edges(smooth(image, options.smoothing)) for image in pair))
+        return _Pair(*_each(lambda image: edges(smoothed(image, options.smooth)), pair, options))
     return pair
+
+
+def _smoothed(pair: _Pair, options: _Options) -> _Pair:
+    """Return a level smoothed."""
+    return _Pair(*_each(lambda image: smoothed(image, options.smooth), pair, options))
 
 
 def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
@@ -457,17 +447,17 @@ def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey
     options = replace(options, features="intensity")
     plain = _search(levels, first, options)
     alike = _alike(levels[first], plain)
-    if alike and plain.gap >= _DISTINCT_GAP:
+    if alike and plain.gap >= DISTINCT_GAP:
         return plain, options
     other = replace(options, features="edges")
     sharp = _search(levels, first, other)
-    enough = max(_DISTINCT_GAP, plain.gap) if alike else min(_DISTINCT_GAP, plain.gap)
+    enough = max(DISTINCT_GAP, plain.gap) if alike else min(DISTINCT_GAP, plain.gap)
     return (sharp, other) if sharp.gap >= enough else (plain, options)
 
 
 def _alike(pair: _Pair, journey: _Journey) -> bool:
     """Say whether two images show one scene in one light: whether they correlate once the noise is smoothed away."""
-    blurred = [halve(smooth(image, 1.0)) for image in pair]
+    blurred = [halve(smoothed(image, 1.0)) for image in pair]
     dx, dy = journey.dx / 2, journey.dy / 2
     window = _window(blurred[0].image.shape, dx, dy)
     masks = {"reference_mask": blurred[0].mask, "moving_mask": blurred[1].mask}
@@ -505,15 +495,28 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
     candidates = minima(replace(surface, loss=np.where(_asked(box, level, options), -score, np.inf)), most=6)
     if not candidates:
         raise _checks.UndefinedLossError("within max_shift of init too little overlaps to compare")
-    best = candidates[0]
+    best = _contest(candidates, seen, options)
     journey = _Journey(best.dx, best.dy, score=-best.loss)
     others = [c for c in candidates if max(abs(c.dx - best.dx), abs(c.dy - best.dy)) > 2]
     if others:
         loss = float(surface.loss[others[0].dy + box[1], others[0].dx + box[0]])
         journey.runner_up = (others[0].dx * 2.0**level, others[0].dy * 2.0**level, loss)
-        journey.ambiguity = max(others[0].loss / best.loss, 0.0)
+        journey.ambiguity = min(max(others[0].loss / best.loss, 0.0), 1.0)
     journey.passes += 1
     return journey
+
+
+def _contest(candidates: list[Candidate], pair: _Pair, options: _Options) -> Candidate:
+    """Return the candidate whose exact minimum is lowest, among those that stand out nearly as much as the first."""
+    rivals = [candidate for candidate in candidates if candidate.loss <= _RIVAL * candidates[0].loss]
+    if len(rivals) == 1:
+        return rivals[0]
+
+    def depth(candidate: Candidate) -> float:
+        objective = _objective(pair, _Journey(candidate.dx, candidate.dy), options)
+        return walk(objective, (candidate.dx, candidate.dy))[2]
+
+    return min(rivals, key=depth)
 
 
 def _asked(box: tuple[int, int], level: int, options: _Options) -> NDArray[np.bool_]:
@@ -647,7 +650,7 @@ def _fine(end: Refinement, options: _Options) -> bool:
     """Say whether a level is good enough to look no further up."""
     if options.features == "edges" and options.loss == "ncc":
         return -end.loss >= _SHARED
-    return end.spread <= _PRECISE
+    return end.spread <= PRECISE
 
 
 def _fitter(found: Refinement, levels: int, end: Refinement, options: _Options) -> bool:
@@ -681,7 +684,26 @@ def _result(
     ncc = -value if options.loss == "ncc" else end.ncc if end is not None else objective.correlation(dx, dy)
     if options.loss == "mse":
         hessian = hessian / max(2 * objective.reference_variance(), 1e-300)
-    status, message = _verdict(objective.shape, journey, covariance, hessian, overlap, ncc, options)
+    beyond = any(
+        abs(d - start) > most for d, start, most in zip((dx, dy), options.init, options.max_shift, strict=True)
+    )
+    status, message = verdict(
+        Evidence(
+            shape=objective.shape,
+            ncc=ncc,
+            hessian=hessian,
+            covariance=covariance,
+            score=journey.score,
+            ambiguity=journey.ambiguity,
+            runner_up=journey.runner_up,
+            strayed_from=journey.witness if journey.strayed else None,
+            arrived=journey.arrived,
+            beyond_bound=beyond,
+            overlap=overlap,
+            min_overlap=options.min_overlap,
+            of_edges=options.features == "edges",
+        )
+    )
     return Registration(
         dx=dx,
         dy=dy,
@@ -700,77 +722,6 @@ def _result(
         trace=np.array(journey.rows, TRACE),
         options={"loss": options.loss, "method": options.method, "features": options.features},
     )
-
-
-def _verdict(
-    shape: tuple[int, int],
-    journey: _Journey,
-    covariance: NDArray[np.float64],
-    hessian: NDArray[np.float64],
-    overlap: float,
-    ncc: float,
-    options: _Options,
-) -> tuple[str, str]:
-    """Return the status and its sentence: the first doubt that applies."""
-    details: dict[str, Any] = {"overlap": overlap}
-    spread = _largest_error(covariance)
-    curvatures = np.linalg.eigvalsh(hessian)
-    flat = spread > _VAGUE + _VAGUE_SHARE * min(shape) or curvatures[0] < _CONDITION * curvatures[1]
-    ambiguous = journey.ambiguity > _DISTINCT
-    # so close a fit needs no other evidence; edges alone, of a repeating pattern, can be as close at a wrong place
-    exact = options.features == "intensity" and spread <= _PRECISE and _exactness(ncc, hessian, covariance) >= _EXACT
-    if journey.score < _SIGNIFICANT and not exact and not (ncc >= _SIMILAR and (flat or ambiguous)):
-        status = "no correlation"
-    elif flat:
-        status = "flat"
-        details["direction"] = _direction(hessian)
-    elif ambiguous and journey.runner_up is not None:
-        status = "ambiguous"
-        details.update(x=journey.runner_up[0], y=journey.runner_up[1])
-    elif journey.strayed:
-        status = "local minimum"
-        details.update(x=journey.witness[0], y=journey.witness[1])
-    elif (
-        abs(journey.dx - options.init[0]) > options.max_shift[0]
-        or abs(journey.dy - options.init[1]) > options.max_shift[1]
-    ):
-        status = "at bound"
-    elif overlap < options.min_overlap:
-        status = "low overlap"
-    else:
-        status = "converged" if journey.arrived else "not converged"
-    return status, _MESSAGES[status].format(**details)
-
-
-def _largest_error(covariance: NDArray[np.float64]) -> float:
-    """Return the largest standard error along any direction."""
-    if not np.isfinite(covariance).all():
-        return math.inf
-    return math.sqrt(max(float(np.linalg.eigvalsh(covariance)[1]), 0.0))
-
-
-def _direction(hessian: NDArray[np.float64]) -> str:
-    """Return the direction in which a loss changes least, in words."""
-    weakest = np.linalg.eigh(hessian)[1][:, 0]
-    angle = math.degrees(math.atan2(weakest[1], weakest[0])) % 180
-    return "x" if min(angle, 180 - angle) < 15 else "y" if abs(angle - 90) < 15 else f"{angle:.0f} degrees from x to y"
-
-
-def _exactness(ncc: float, hessian: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
-    r"""Return how many of the fit's own uncertainties make up the correlation.
-
-    Notes
-    -----
-    .. math:: \sqrt{\rho / \lambda_{\max}(H \Sigma)}
-
-    with H the Hessian of the negative correlation (:math:`\mathrm{MSE} \approx 2 \sigma^2 (1 - \rho)` turns that of
-    the MSE into it). An error of one standard deviation changes a loss by half of H times its covariance; at a chance
-    maximum of two unrelated images that is of the order of the correlation itself.
-    """
-    if not np.isfinite(covariance).all() or not ncc > 0:
-        return 0.0
-    change = float(np.linalg.eigvals(hessian @ covariance).real.max())
-    return math.sqrt(ncc / max(change, 1e-30))
 
 
 def _plain(value: float) -> float | None:

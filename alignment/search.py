@@ -256,6 +256,34 @@ def brute_force(objective: Objective, *, max_shift: tuple[int, int], step: float
     return float(dx[i]), float(dy[j]), float(surface[j, i])
 
 
+def wrapped(kind: type[Objective], reference: Image, moving: Image, *, max_shift: tuple[int, int]) -> Objective:
+    """Return a loss over the whole frame for which the moving image repeats itself beyond it.
+
+    Parameters
+    ----------
+    kind : type
+        `MSE` or `NCC`.
+    reference, moving : ndarray of shape (H, W)
+    max_shift : (int, int)
+        Largest abs(dx), abs(dy) that will be asked for, in pixels.
+
+    Examples
+    --------
+    What leaves the frame of a wrapped image on one side comes back on the other:
+
+    >>> import numpy as np
+    >>> from alignment.losses import MSE
+    >>> scene = np.random.default_rng(0).random((8, 9))
+    >>> brute_force(wrapped(MSE, scene, np.roll(scene, (2, -3), axis=(0, 1)), max_shift=(4, 4)), max_shift=(4, 4))
+    (-3.0, 2.0, 0.0)
+    """
+    (mx, my), (height, width) = (m + 1 for m in max_shift), reference.shape
+    around = (my, my), (mx, mx)
+    return kind(
+        np.pad(reference, around), np.pad(moving, around, mode="wrap"), domain=(my, my + height, mx, mx + width)
+    )
+
+
 def _lags(most: int) -> NDArray[np.int64]:
     """Return -most, ..., most."""
     return np.arange(-most, most + 1)

@@ -260,9 +260,9 @@ def test_verbose_adds_the_time_of_each_stage_on_stderr(plate, quick, capsys):
 
 
 def test_options_reach_the_function(plate, quick):
-    arguments = ["--loss", "mse", "--reference", "blue", "--order", "rgb", "--crop", "none"]
+    arguments = ["--loss", "mse", "--reference", "blue", "--order", "rgb", "--crop", "none", "--threads", "2"]
     assert cli.main(["colorize", plate, *arguments]) == 0
-    assert quick.calls[0][1] == {"loss": "mse", "reference": "blue", "order": "rgb", "crop": "none"}
+    assert quick.calls[0][1] == {"loss": "mse", "reference": "blue", "order": "rgb", "crop": "none", "threads": 2}
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_without_a_mask_a_fixed_blot_is_followed():
 @pytest.mark.parametrize("smoothing", first(0, 1.0))
 def test_masks_hold_without_smoothing_too(smoothing):
     B, A, used, usable = holed((1.4, -0.8), 1e5)
-    found = register(B, A, reference_mask=used, moving_mask=usable, smoothing=smoothing)
+    found = register(B, A, reference_mask=used, moving_mask=usable, smooth=smoothing)
     assert found.success, found.message
     assert error(found, 1.4, -0.8) <= 0.05
 
@@ -632,7 +632,7 @@ WRONG = [
     ({"max_shift": (1, 2, 3)}, r"max_shift is \(1, 2, 3\); give two numbers \(dx, dy\) in pixels"),
     ({"init": 3}, r"init is 3; give two numbers \(dx, dy\) in pixels"),
     ({"init": (0, float("inf"))}, r"init\[1\] is inf; give a finite number"),
-    ({"smoothing": -1}, r"smoothing is -1; give a number from 0 to 10"),
+    ({"smooth": -1}, r"smooth is -1; give a number from 0 to 10"),
     ({"min_overlap": 0}, r"min_overlap is 0; give a number from 0.01 to 1"),
     ({"min_overlap": 1.5}, r"min_overlap is 1.5; give a number from 0.01 to 1"),
     ({"reference_mask": np.ones((9, 9), bool)}, r"reference_mask has shape \(9, 9\) but its image has \(20, 30\)"),

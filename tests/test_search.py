@@ -207,7 +207,7 @@ def test_brute_force_is_checked_at_the_door():
 def test_an_exhaustive_registration_is_the_dense_brute_force(loss, truth):
     """Of the smoothed pair over the same window, on a grid of 1/50 px; half a grid step on top is the grid's own."""
     B, A = blobs((64, 72)), blobs((64, 72), *truth)
-    result = register(B, A, loss=loss, method="exhaustive", features="intensity", max_shift=5, smoothing=1.0)
+    result = register(B, A, loss=loss, method="exhaustive", features="intensity", max_shift=5, smooth=1.0)
     smoothed = (ndimage.gaussian_filter(image, 1.0, mode="nearest") for image in (B, A))
     grid = brute_force(KINDS[loss](*smoothed, domain=result.window), max_shift=(5, 5), step=0.02)
     assert result.success, result.message
