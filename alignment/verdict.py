@@ -100,7 +100,9 @@ class Evidence:
     def flat(self) -> bool:
         """Whether along some direction there is nothing to see."""
         low, high = np.linalg.eigvalsh(self.hessian)
-        return bool(self.spread > VAGUE + VAGUE_SHARE * min(self.shape) or low < CONDITION * high)
+        # a poor correlation, which chance can bring about, has to be located the more precisely
+        most = (VAGUE + VAGUE_SHARE * min(self.shape)) * min(1.0, max(self.ncc, 0.0) / SIMILAR)
+        return bool(self.spread > most or low < CONDITION * high)
 
     @property
     def ambiguous(self) -> bool:
