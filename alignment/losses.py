@@ -374,13 +374,25 @@ class Objective(ABC):
             np.s_[y0:y1, left:x0],
             np.s_[y0:y1, x1:right],
         ):
-            levels = self._B[strip].astype(np.float64) - offset
+            levels = self._reference_seen()[strip].astype(np.float64) - offset
             if self._used is not None:
                 levels = levels[self._used[strip] != 0]
             count += levels.size
             first += float(levels.sum())
             second += float(np.square(levels).sum())
         return count, first, second
+
+    def _reference_seen(self) -> Image:
+        """Return the reference as the kernel samples it at displacement zero: as it is, or smoothed."""
+        if not isinstance(self.kernel, Gaussian):
+            return self._B
+        if "seen" not in self._borders:
+            around = np.pad(self._B, 2 * REACH)
+            weights = self.kernel.taps(0.0)[0].astype(around.dtype)
+            smooth = np.empty_like(around)
+            _kernels.filter_separably(around, weights, weights, (-REACH, -REACH), 1, smooth)
+            self._borders["seen"] = smooth[2 * REACH : -2 * REACH, 2 * REACH : -2 * REACH]
+        return self._borders["seen"]
 
     def _fraction(self, x: Cell, y: Cell) -> tuple[Any, Any]:
         """Return the fractions in the dtype of the images, so that the kernel stays in it."""
