@@ -28,12 +28,13 @@ from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
 from .refinement import Refinement, blocks_of, refine, sandwich
 from .search import Candidate, LagSurface, all_lags, minima, walk
-from .verdict import DISTINCT_GAP, PRECISE, Evidence, verdict
+from .verdict import DISTINCT_GAP, PRECISE, SURE, VAGUE_SHARE, Evidence, verdict
 
 T = TypeVar("T")
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
 METHODS = ("auto", "gradient-descent", "adam", "newton", "exhaustive")
+SEARCHES = ("auto", "exhaustive")
 FEATURES = ("auto", "intensity", "edges")
 TRACE = np.dtype([
     ("level", np.int64), ("step", np.int64), ("dx", np.float64), ("dy", np.float64),
@@ -262,8 +263,8 @@ def register(
         level. "exhaustive" searches at full resolution. The others descend from `init` at every level by that rule.
     features : {"auto", "intensity", "edges"}
         What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast. "auto"
-        takes the edges if intensities correlate poorly at the coarsest level and the edges stand out; the methods that
-        descend from `init` take it for "intensity".
+        takes the edges if intensities correlate poorly at the coarsest level and the edges stand out, and tries the
+        other if that does not converge; the methods that descend from `init` take it for "intensity".
     max_shift : float or (float, float), optional
         Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
     init : (float, float)
@@ -329,10 +330,20 @@ def register(
     count = count_levels(shape, smallest=_COARSEST)
     pyramids = _each(lambda image: build(*image, count), pair, options)
     levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
+    found = _attempt(levels, options)
+    if not found.success and options.features == "auto" and method in SEARCHES:
+        other = "intensity" if found.options["features"] == "edges" else "edges"
+        second = _attempt(levels, replace(options, features=other))
+        found = second if second.success and max(second.stderr) <= SURE + VAGUE_SHARE * min(shape) else found
+    return found
+
+
+def _attempt(levels: list[_Pair], options: _Options) -> Registration:
+    """Return where a descent leads, or why there is none."""
     try:
         return _descend(levels, options)
     except _checks.UndefinedLossError as error:
-        return _nothing_to_compare(shape, str(error), options)
+        return _nothing_to_compare(levels[0].reference.image.shape, str(error), options)
 
 
 def _descend(levels: list[_Pair], options: _Options) -> Registration:
@@ -439,7 +450,7 @@ def _smoothed(pair: _Pair, options: _Options) -> _Pair:
 
 def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
     """Return where to begin on the first level, and the options with the features chosen."""
-    searches = options.method in ("auto", "exhaustive")
+    searches = options.method in SEARCHES
     if options.features != "auto" or not searches:
         options = replace(options, features="edges" if options.features == "edges" else "intensity")
         found = _search(levels, first, options)
@@ -568,7 +579,7 @@ def _objective(pair: _Pair, journey: _Journey, options: _Options) -> Objective:
 
 def _refine(objective: Objective, journey: _Journey, level: int, options: _Options) -> None:
     """Descend on one level, from where the journey stands."""
-    if options.method in ("auto", "exhaustive"):
+    if options.method in SEARCHES:
         before = journey.dx, journey.dy
         journey.dx, journey.dy, _, journey.arrived = walk(objective, before)
         for step, (dx, dy) in enumerate((before, (journey.dx, journey.dy))):

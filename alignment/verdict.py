@@ -23,6 +23,7 @@ DISTINCT = 0.8
 DISTINCT_GAP = SIGNIFICANT * (1 - DISTINCT)
 # correlated images that nevertheless do not stand out repeat themselves, or have no structure along a direction
 SIMILAR = 0.5
+SIMILAR_EDGES = 0.8
 # the standard error, in pixels, of a precise answer
 PRECISE = 0.05
 # a precise fit needs no other evidence if this many of its own uncertainties make up the correlation
@@ -30,6 +31,8 @@ EXACT = 100.0
 # pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
 VAGUE = 0.5
 VAGUE_SHARE = 0.001
+# and in place of the first of them for an answer that only a second attempt gave
+SURE = 0.2
 # the share of the largest curvature of the loss below which the smallest one is none
 CONDITION = 0.005
 
@@ -113,10 +116,10 @@ class Evidence:
     def exact(self) -> bool:
         """Whether the fit is so close that it is its own evidence.
 
-        Edges do not count: those of a repeating pattern can fit as closely at a wrong place.
+        Edges have to correlate well too: those of a repeating pattern can fit as closely at a wrong place.
         """
         close = exactness(self.ncc, self.hessian, self.covariance) >= EXACT
-        return close and self.spread <= PRECISE and not self.of_edges
+        return close and self.spread <= PRECISE and (not self.of_edges or self.ncc >= SIMILAR_EDGES)
 
     @property
     def related(self) -> bool:

@@ -57,10 +57,12 @@ def test_sentences_name_what_they_speak_of():
     assert "only 20% of the frame" in verdict(replace(SOUND, overlap=0.2))[1]
 
 
-def test_so_close_a_fit_is_its_own_evidence_but_not_of_edges():
+def test_so_close_a_fit_is_its_own_evidence_but_edges_have_to_correlate_too():
     close = replace(SOUND, score=3.0, covariance=1e-10 * np.eye(2))
     assert verdict(close)[0] == "converged"
-    assert verdict(replace(close, of_edges=True))[0] == "no correlation"
+    assert verdict(replace(close, of_edges=True))[0] == "converged"
+    assert verdict(replace(close, of_edges=True, ncc=0.7))[0] == "no correlation"
+    assert verdict(replace(close, ncc=0.7))[0] == "converged"
 
 
 @pytest.mark.parametrize("angle", [0, 30, 45, 90, 120, 179])
