@@ -101,7 +101,7 @@ def colorize(
         The filters from the top of the plate down.
     crop : {"auto", "overlap", "none"}
         What to show: the part that all three channels cover without their frames, with them, or the whole rectangle.
-    features : {"auto", "edges", "intensity"}
+    features : {"auto", "edges", "fine", "intensity"}
         What is compared. A colour is bright in one exposure and dark in the next, but its edge is an edge in all;
         "auto" keeps to intensities only where they agree very well.
     max_shift : float or (float, float), optional

@@ -27,15 +27,15 @@ from .losses import MSE, NCC, Objective, Window
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
 from .refinement import Refinement, blocks_of, refine, sandwich
-from .search import Candidate, LagSurface, all_lags, minima, walk
-from .verdict import DISTINCT_GAP, PRECISE, SURE, VAGUE_SHARE, Evidence, verdict
+from .search import Candidate, LagSurface, all_lags, minima, phase_peak, walk
+from .verdict import DISTINCT_GAP, PRECISE, SIGNIFICANT, SURE, VAGUE_SHARE, Evidence, verdict
 
 T = TypeVar("T")
 
 LOSSES: dict[str, type[Objective]] = {"ncc": NCC, "mse": MSE}
 METHODS = ("auto", "gradient-descent", "adam", "newton", "exhaustive")
 SEARCHES = ("auto", "exhaustive")
-FEATURES = ("auto", "intensity", "edges")
+FEATURES = ("auto", "intensity", "fine", "edges")
 TRACE = np.dtype([
     ("level", np.int64), ("step", np.int64), ("dx", np.float64), ("dy", np.float64),
     ("loss", np.float64), ("grad_dx", np.float64), ("grad_dy", np.float64),
@@ -47,12 +47,22 @@ _COARSEST = 64
 _FRAME = 0.1
 # of grey levels as sharp as the pixel grid carries without the blur depending on the fraction; of edges, which are
 # sharper than the image they come from, a little wider
-_KERNELS = {"intensity": Gaussian(0.8), "edges": Gaussian(1.0)}
+_KERNELS = {"intensity": Gaussian(0.8), "fine": Gaussian(0.8), "edges": Gaussian(1.0)}
+# pixels: the width of the mean that fine structure is measured from
+_COARSE_TONES = 3.0
 # candidates that stand out by this share of the best one, whose exact minima are compared
 _RIVAL = 0.85
 # the correlation of the edges from which on a level is fine enough, and how many levels to try
 _SHARED = 0.55
 _LEVELS_TRIED = 3
+# a phase correlation is taken of the finest level that is not larger than this along its short side; it counts if its
+# peak is as high over the scatter, the next one as low, and the correlation of a runner-up elsewhere not as good:
+# then the texture repeats itself
+_PHASED = 640
+_PHASE_SIGNIFICANT = 30.0
+_PHASE_DISTINCT = 0.4
+_REPEATING = 0.7
+_REPEATING_ITSELF = 0.85
 # how much smaller a coarser level's standard error must be to be preferred
 _MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
@@ -261,10 +271,12 @@ def register(
     method : {"auto", "gradient-descent", "adam", "newton", "exhaustive"}
         "auto" searches all integer displacements at a coarse level and refines exactly from cell to cell, level by
         level. "exhaustive" searches at full resolution. The others descend from `init` at every level by that rule.
-    features : {"auto", "intensity", "edges"}
-        What to compare: grey levels, or the magnitude of their gradient where two images differ in contrast. "auto"
+    features : {"auto", "intensity", "fine", "edges"}
+        What to compare: grey levels; their fine structure, less the mean around, where two images differ in large
+        tones; the magnitude of their gradient, where they differ in contrast. "auto"
         takes the edges if intensities correlate poorly at the coarsest level and the edges stand out, and tries the
-        other if that does not converge; the methods that descend from `init` take it for "intensity".
+        other, and a phase correlation, if that does not converge; the methods that descend from `init` take it for
+        "intensity".
     max_shift : float or (float, float), optional
         Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
     init : (float, float)
@@ -331,25 +343,52 @@ def register(
     pyramids = _each(lambda image: build(*image, count), pair, options)
     levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
     found = _attempt(levels, options)
-    if not found.success and options.features == "auto" and method in SEARCHES:
-        other = "intensity" if found.options["features"] == "edges" else "edges"
-        second = _attempt(levels, replace(options, features=other))
-        found = second if second.success and max(second.stderr) <= SURE + VAGUE_SHARE * min(shape) else found
-    return found
+    if found.success or options.features != "auto" or method not in SEARCHES:
+        return found
+    other = "intensity" if found.options["features"] == "edges" else "edges"
+    attempts = [_attempt(levels, replace(options, features=other)), *_by_phase(levels, options, found)]
+    sure = (a for a in attempts if a.success and max(a.stderr) <= SURE + VAGUE_SHARE * min(shape))
+    return next(sure, found)
 
 
-def _attempt(levels: list[_Pair], options: _Options) -> Registration:
+def _by_phase(levels: list[_Pair], options: _Options, found: Registration) -> list[Registration]:
+    """Return where a phase correlation leads, if it sees something where other searches saw nothing much."""
+    level = next((n for n, pair in enumerate(levels) if min(pair.reference.image.shape) <= _PHASED), len(levels) - 1)
+    peak = phase_peak(*(image.image for image in _cropped(levels[level])))
+    asked = all(
+        abs(2**level * d - start) <= most
+        for d, start, most in zip((peak.dx, peak.dy), options.init, options.max_shift, strict=True)
+    )
+    # images that agree and yet do not tell where, or constant ones, have too few frequencies for phases to tell
+    repeats = not found.ncc < _REPEATING_ITSELF or (found.runner_up is not None and found.runner_up[2] < -_REPEATING)
+    if peak.score < _PHASE_SIGNIFICANT or peak.ambiguity > _PHASE_DISTINCT or repeats or not asked:
+        return []
+    start = _Journey(
+        peak.dx, peak.dy, score=SIGNIFICANT * peak.score / _PHASE_SIGNIFICANT, ambiguity=peak.ambiguity, passes=1
+    )
+    ends = [
+        _attempt(levels, replace(options, features=features), (level, replace(start, rows=[])))
+        for features in ("fine", "edges")
+    ]
+    # what ends elsewhere followed something that the phases do not see
+    return [end for end in ends if max(abs(end.dx - 2**level * peak.dx), abs(end.dy - 2**level * peak.dy)) <= 2**level]
+
+
+def _attempt(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey] | None = None) -> Registration:
     """Return where a descent leads, or why there is none."""
     try:
-        return _descend(levels, options)
+        return _descend(levels, options, begin)
     except _checks.UndefinedLossError as error:
         return _nothing_to_compare(levels[0].reference.image.shape, str(error), options)
 
 
-def _descend(levels: list[_Pair], options: _Options) -> Registration:
-    """Start, descend level by level, and judge where that led."""
-    first = 0 if options.method == "exhaustive" else len(levels) - 1
-    journey, options = _start(levels, first, options)
+def _descend(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey] | None) -> Registration:
+    """Start, where not told to begin on a level, descend level by level, and judge where that led."""
+    if begin is not None:
+        first, journey = begin
+    else:
+        first = 0 if options.method == "exhaustive" else len(levels) - 1
+        journey, options = _start(levels, first, options)
     seen: list[_Pair] = []
     for level in range(first, -1, -1):
         if level < first:
@@ -437,7 +476,9 @@ def _seen(pair: _Pair, options: _Options) -> _Pair:
 
 
 def _featured(pair: _Pair, options: _Options) -> _Pair:
-    """Return a level as it is, or reduced to the edges of its smoothed images if asked."""
+    """Return a level as it is, or reduced to its fine structure or to the edges of its smoothed images."""
+    if options.features == "fine":
+        return _Pair(*_each(lambda image: band_pass(image, _COARSE_TONES), pair, options))
     if options.features == "edges":
         return _Pair(*_each(lambda image: edges(smoothed(image, options.smooth)), pair, options))
     return pair
@@ -452,7 +493,7 @@ def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey
     """Return where to begin on the first level, and the options with the features chosen."""
     searches = options.method in SEARCHES
     if options.features != "auto" or not searches:
-        options = replace(options, features="edges" if options.features == "edges" else "intensity")
+        options = replace(options, features="intensity" if options.features == "auto" else options.features)
         found = _search(levels, first, options)
         return (found if searches else _at_init(first, found, options)), options
     options = replace(options, features="intensity")
@@ -484,15 +525,21 @@ def _at_init(level: int, found: _Journey, options: _Options) -> _Journey:
     return replace(found, dx=x, dy=y, witness=(found.dx * 2**level, found.dy * 2**level), grain=2 * 2.0**level)
 
 
+def _cropped(pair: _Pair) -> _Pair:
+    """Return a level without the outer share of both frames."""
+    height, width = pair.reference.image.shape
+    my, mx = round(_FRAME * height), round(_FRAME * width)
+    inside = np.s_[my : height - my, mx : width - mx]
+    return _Pair(
+        *(Masked(np.ascontiguousarray(f.image[inside]), None if f.mask is None else f.mask[inside]) for f in pair)
+    )
+
+
 def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
     """Look at all integer displacements of one level, and start at the one that stands out most."""
     seen = _seen(levels[level], options)
-    shape = seen.reference.image.shape
-    my, mx = (round(_FRAME * size) for size in shape)
-    inside = np.s_[my : shape[0] - my, mx : shape[1] - mx]
     # fine structure tells displacements apart; slow changes of light only blur the difference
-    cropped = [Masked(np.ascontiguousarray(f.image[inside]), None if f.mask is None else f.mask[inside])
-               for f in (band_pass(image, 3.0) for image in seen)]  # fmt: skip
+    cropped = _cropped(_Pair(*(band_pass(image, _COARSE_TONES) for image in seen)))
     size = cropped[0].image.shape
     box = size[1] // 2, size[0] // 2
     surface = all_lags(

@@ -624,7 +624,7 @@ def test_the_images_are_neither_changed_nor_need_to_be_writable():
 WRONG = [
     ({"loss": "ssd"}, r"loss is 'ssd'; give one of 'ncc', 'mse'"),
     ({"method": "magic"}, r"method is 'magic'; give one of 'auto', 'gradient-descent', 'adam', 'newton', 'exhaustive'"),
-    ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'intensity', 'edges'"),
+    ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'intensity', 'fine', 'edges'"),
     ({"max_shift": 0}, r"max_shift is 0; give a number above 0"),
     ({"max_shift": -3.5}, r"max_shift is -3.5; give a number above 0"),
     ({"max_shift": float("nan")}, r"max_shift is nan; give a finite number"),

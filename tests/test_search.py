@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from alignment import InputError, register
 from alignment.losses import MSE, NCC
-from alignment.search import LagSurface, all_lags, brute_force, minima, walk
+from alignment.search import LagSurface, all_lags, brute_force, minima, phase_peak, walk, wrapped
 
 KINDS = {"mse": MSE, "ncc": NCC}
 both = pytest.mark.parametrize("loss", ["mse", "ncc"])
@@ -235,3 +235,36 @@ def test_an_exhaustive_registration_finds_the_best_of_several_minima():
     grid = brute_force(objective, max_shift=(8, 8), step=0.05)
     assert np.hypot(result.dx - grid[0], result.dy - grid[1]) <= 0.05
     assert np.hypot(result.dx - 4.3, result.dy + 3.6) <= 0.05
+
+
+# --- phases -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("move", [(0, 0), (5, -3), (-12, 7)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_phases_find_a_displacement_under_any_tone_curve(move, dtype):
+    rng = np.random.default_rng(3)
+    fine = ndimage.gaussian_filter(rng.random((120, 130)), 1.0)
+    fine = ((fine - fine.min()) / np.ptp(fine)).astype(dtype)
+    dx, dy = move
+    reference, moving = fine[20:100, 20:110], fine[20 - dy : 100 - dy, 20 - dx : 110 - dx] ** 3 * 7 + 2
+    peak = phase_peak(reference, moving)
+    assert (peak.dx, peak.dy) == move
+    assert peak.score > 30
+    assert peak.ambiguity < 0.4
+
+
+def test_phases_of_unrelated_images_have_no_peak():
+    rng = np.random.default_rng(4)
+    for _ in range(10):
+        peak = phase_peak(*(ndimage.gaussian_filter(rng.random((80, 90)), 1.0) for _ in range(2)))
+        assert peak.score < 30
+
+
+def test_a_wrapped_image_comes_back_on_the_other_side():
+    image = np.random.default_rng(5).random((9, 11))
+    for loss in (MSE, NCC):
+        objective = wrapped(loss, image, np.roll(image, (-3, 4), axis=(0, 1)), max_shift=(5, 4))
+        dx, dy, value = brute_force(objective, max_shift=(5, 4))
+        assert (dx, dy) == (4, -3)
+        assert value == pytest.approx(-1 if loss is NCC else 0, abs=1e-12)
