@@ -314,7 +314,7 @@ def test_what_is_no_plate_is_refused(plate, sentence):
         ({"loss": "ssd"}, r"loss is 'ssd'; give one of 'ncc', 'mse'"),
         ({"order": "gbr"}, r"order is 'gbr'; give one of 'bgr', 'rgb'"),
         ({"crop": "some"}, r"crop is 'some'; give one of 'auto', 'overlap', 'none'"),
-        ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'intensity', 'edges'"),
+        ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'intensity', 'fine', 'edges'"),
         ({"max_shift": -1}, r"max_shift is -1; give a number above 0"),
     ],
 )
