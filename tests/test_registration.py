@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 from scipy import ndimage
 
 from alignment import InputError, Registration, datasets, register
+from alignment import registration as registration_module
 
 LOSSES = ("ncc", "mse")
 SEARCHES = ("auto", "exhaustive")
@@ -686,3 +688,48 @@ def test_masks_that_never_meet_are_a_status(method):
     left = np.zeros((64, 70), bool)
     left[:, :4] = True
     hopeless(register(image, image, method=method, reference_mask=left, moving_mask=left[:, ::-1], max_shift=5))
+
+
+# --- threads, fine structure, phases ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("features", ["intensity", "fine", "edges"])
+def test_threads_change_no_bit(features):
+    pair = scene((100, 110)), scene((100, 110), 3.3, -2.6)
+    one, two = (register(*pair, features=features, threads=threads) for threads in (1, 2))
+    assert (one.dx, one.dy, one.loss) == (two.dx, two.dy, two.loss)
+    assert (one.trace == two.trace).all()
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True])
+def test_threads_are_a_whole_number(threads):
+    with pytest.raises(InputError, match="threads is"):
+        register(scene((40, 40)), scene((40, 40)), threads=threads)
+
+
+def test_fine_structure_holds_where_the_light_differs():
+    B, A = scene((100, 110)), scene((100, 110), 3.3, -2.6)
+    y, x = np.mgrid[:100, :110]
+    lit = A + np.ptp(A) * (x / 40 + y / 90)
+    assert error(register(B, lit, features="fine"), 3.3, -2.6) <= 0.1
+
+
+def test_phases_find_what_other_searches_do_not(monkeypatch):
+    """A search that sees nothing must not be the end: the phases are asked, and confirmed by a descent."""
+    B, A = scene((100, 110)), scene((100, 110), 6.3, -4.6)
+    monkeypatch.setattr(registration_module, "_REPEATING_ITSELF", 2.0)
+    monkeypatch.setattr(registration_module, "_REPEATING", 2.0)
+    monkeypatch.setattr(registration_module, "_attempt", _only_when_told_where(registration_module._attempt))
+    found = register(B, A)
+    assert found.success, found.message
+    assert error(found, 6.3, -4.6) <= 0.05
+
+
+def _only_when_told_where(attempt):
+    """Let an attempt that searches for itself fail."""
+
+    def told(levels, options, begin=None):
+        found = attempt(levels, options, begin)
+        return found if begin is not None else replace(found, success=False, status="no correlation")
+
+    return told
