@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alignment import InputError, __version__, cli, datasets, plates, read_image, registration, write_image
+from alignment import InputError, __version__, cli, commands, datasets, plates, read_image, registration, write_image
 
 FROZEN = {"input", "output", "success", "status", "message", "reference", "exposures", "crop", "registrations"}
 
@@ -199,7 +199,7 @@ def test_help_has_examples(capsys, arguments):
 
 
 def test_methods_offered_are_those_that_exist():
-    assert registration.METHODS == cli.METHODS
+    assert registration.METHODS == commands.register.METHODS
 
 
 # colorize: what is written
@@ -213,7 +213,7 @@ def test_colorize_recovers_the_displacements(plate, demo, capsys):
     assert entry.keys() >= FROZEN
     assert (entry["input"], entry["output"], entry["reference"]) == (plate, "plate_color.png", "green")
     assert entry["success"] is True
-    truth = cli._referred(demo.truth, demo.exposures, entry["exposures"], "green")
+    truth = commands.demo._referred(demo.truth, demo.exposures, entry["exposures"], "green")
     for name, (dx, dy) in truth.items():
         found = entry["registrations"][name]
         assert found.keys() >= {"dx", "dy", "stderr", "loss", "success"}
@@ -514,7 +514,7 @@ def test_demo_recovers_the_truth_and_says_so(shown):
     lines = done.stdout.splitlines()
     errors = {line.split()[0]: float(line.split()[-1]) for line in lines if line.startswith(("red", "blue"))}
     assert errors.keys() == {"red", "blue"}
-    assert max(errors.values()) <= cli.DEMO_TOLERANCE
+    assert max(errors.values()) <= commands.demo.DEMO_TOLERANCE
     for name in ("demo_plate.tif", "demo_color.png", "demo_figure.png"):
         assert str(Path("alignment-demo") / name) in done.stdout
     assert sorted(os.listdir(folder / "alignment-demo")) == ["demo_color.png", "demo_figure.png", "demo_plate.tif"]
@@ -538,7 +538,7 @@ def test_demo_refuses_to_replace_its_files_unless_told(shown, monkeypatch, capsy
 @pytest.fixture
 def undrawn(quick, monkeypatch):
     """Leave out what takes long in a demonstration, its figure."""
-    monkeypatch.setattr(cli, "_plain_descents", lambda *_: {})
+    monkeypatch.setattr(commands.demo, "_plain_descents", lambda *_: {})
     monkeypatch.setattr("alignment.plots.demo_figure", lambda *_, **__: "a figure")
     monkeypatch.setattr("alignment.plots.save", lambda figure, path, **_: Path(path).touch())
 
@@ -564,7 +564,7 @@ def test_truth_is_referred_to_the_rectangles_found():
     true = {"green": (100, 200, 10, 90), "red": (200, 300, 10, 90)}
     found = {"green": (103, 200, 10, 90), "red": (198, 300, 15, 90)}
     # red's rectangle begins 2 px higher and 5 px further right than the true one, green's 3 px lower
-    assert cli._referred({"red": (1.5, -2.5)}, true, found, "green") == {"red": (1.5 - 5, -2.5 + 2 + 3)}
+    assert commands.demo._referred({"red": (1.5, -2.5)}, true, found, "green") == {"red": (1.5 - 5, -2.5 + 2 + 3)}
 
 
 # register
