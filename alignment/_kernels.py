@@ -404,37 +404,16 @@ def gradient_magnitude(image, out):
 
 
 @_jit
-def _down_nine(image, row, column, weights, out):
-    """Write the sums over nine rows below one another, for two sets of weights: shapes (2, 9) and (2, length)."""
-    length = out.shape[1]
-    r0 = image[row, column : column + length]
-    r1 = image[row + 1, column : column + length]
-    r2 = image[row + 2, column : column + length]
-    r3 = image[row + 3, column : column + length]
-    r4 = image[row + 4, column : column + length]
-    r5 = image[row + 5, column : column + length]
-    r6 = image[row + 6, column : column + length]
-    r7 = image[row + 7, column : column + length]
-    r8 = image[row + 8, column : column + length]
-    _weigh_nine((r0, r1, r2, r3, r4, r5, r6, r7, r8), weights, out)
-
-
-@_jit
-def _along_nine(source, weights, out):
-    """Write the sums over nine neighbours along a row, for two sets of weights: shapes (2, 9) and (2, length)."""
-    n = out.shape[1]
-    r0, r1, r2, r3, r4 = source[0:n], source[1 : 1 + n], source[2 : 2 + n], source[3 : 3 + n], source[4 : 4 + n]
-    r5, r6, r7, r8 = source[5 : 5 + n], source[6 : 6 + n], source[7 : 7 + n], source[8 : 8 + n]
-    _weigh_nine((r0, r1, r2, r3, r4, r5, r6, r7, r8), weights, out)
-
-
-@_jit
-def _weigh_nine(r, weights, out):
-    """Write two weighted sums of nine rows; spelled out, so that each value is loaded once for both."""
-    r0, r1, r2, r3, r4, r5, r6, r7, r8 = r
-    v0, v1, v2, v3, v4, v5, v6, v7, v8 = weights[0]
-    d0, d1, d2, d3, d4, d5, d6, d7, d8 = weights[1]
-    first, second = out[0], out[1]
+def _weigh_nine(r0, r1, r2, r3, r4, r5, r6, r7, r8, weights, first, second):
+    """Write two weighted sums of nine rows, weights of shape (2, 9); spelled out, so that a value is loaded once."""
+    v0, v1, v2, v3, v4, v5, v6, v7, v8 = (
+        weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3], weights[0, 4],
+        weights[0, 5], weights[0, 6], weights[0, 7], weights[0, 8],
+    )  # fmt: skip
+    d0, d1, d2, d3, d4, d5, d6, d7, d8 = (
+        weights[1, 0], weights[1, 1], weights[1, 2], weights[1, 3], weights[1, 4],
+        weights[1, 5], weights[1, 6], weights[1, 7], weights[1, 8],
+    )  # fmt: skip
     for x in range(first.shape[0]):
         p0, p1, p2, p3, p4, p5, p6, p7, p8 = r0[x], r1[x], r2[x], r3[x], r4[x], r5[x], r6[x], r7[x], r8[x]
         first[x] = v0 * p0 + v1 * p1 + v2 * p2 + v3 * p3 + v4 * p4 + v5 * p5 + v6 * p6 + v7 * p7 + v8 * p8
@@ -442,81 +421,171 @@ def _weigh_nine(r, weights, out):
 
 
 @_jit
-def sums_gaussian(images, rectangles, origins, taps_y, taps_x, offsets, used, usable):
+def _weigh_nine_once(r0, r1, r2, r3, r4, r5, r6, r7, r8, weights, out):
+    """Write one weighted sum of nine rows, weights of shape (9,)."""
+    v0, v1, v2, v3, v4, v5, v6, v7, v8 = (
+        weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6], weights[7], weights[8],
+    )  # fmt: skip
+    for x in range(out.shape[0]):
+        out[x] = (
+            v0 * r0[x] + v1 * r1[x] + v2 * r2[x] + v3 * r3[x] + v4 * r4[x]
+            + v5 * r5[x] + v6 * r6[x] + v7 * r7[x] + v8 * r8[x]
+        )  # fmt: skip
+
+
+@_jit
+def _sample_row(image, row, column, taps_y, taps_x, down, fields):
+    r"""Write one row of the interpolated image and of its slopes along x and y, from nine rows of the image.
+
+    Parameters
+    ----------
+    image : array of shape (P, Q)
+    row, column : int
+        The pixel that the first tap of the first target meets.
+    taps_y, taps_x : array of shape (2, 9)
+        Weights and their slopes along each axis.
+    down : array of shape (2, width + 8)
+        Room for the sums down the columns.
+    fields : array of shape (3, width)
+        Where the value, the slope along x and the slope along y go.
+    """
+    n = down.shape[1]
+    _weigh_nine(
+        image[row, column : column + n], image[row + 1, column : column + n], image[row + 2, column : column + n],
+        image[row + 3, column : column + n], image[row + 4, column : column + n], image[row + 5, column : column + n],
+        image[row + 6, column : column + n], image[row + 7, column : column + n], image[row + 8, column : column + n],
+        taps_y, down[0], down[1],
+    )  # fmt: skip
+    n = fields.shape[1]
+    r = down[0]
+    _weigh_nine(
+        r[0:n], r[1 : n + 1], r[2 : n + 2], r[3 : n + 3], r[4 : n + 4], r[5 : n + 5], r[6 : n + 6], r[7 : n + 7],
+        r[8 : n + 8], taps_x, fields[0], fields[1],
+    )  # fmt: skip
+    r = down[1]
+    _weigh_nine_once(
+        r[0:n], r[1 : n + 1], r[2 : n + 2], r[3 : n + 3], r[4 : n + 4], r[5 : n + 5], r[6 : n + 6], r[7 : n + 7],
+        r[8 : n + 8], taps_x[0], fields[2],
+    )  # fmt: skip
+
+
+@_jit
+def _normalise(fields, weights):
+    r"""Divide an interpolated row by the weight that was usable under the taps, and its slopes by the quotient rule.
+
+    Notes
+    -----
+    .. math:: A^* = \frac{F}{W}, \qquad \frac{\partial A^*}{\partial d} = \frac{\partial_d F - A^* \partial_d W}{W}
+    """
+    zero = fields.dtype.type(0)
+    one = fields.dtype.type(1)
+    for x in range(fields.shape[1]):
+        w = weights[0, x]
+        inverse = one / w if w > zero else zero
+        value = fields[0, x] * inverse
+        fields[0, x] = value
+        fields[1, x] = (fields[1, x] - value * weights[1, x]) * inverse
+        fields[2, x] = (fields[2, x] - value * weights[2, x]) * inverse
+
+
+@_jit
+def _add_products(A, B, u0, v0, pixels, cells, out):
+    """Add the sixteen sums over a stretch of a row: A and B hold value, slope along x and slope along y."""
+    A0, A1, A2 = A
+    B0, B1, B2 = B
+    zero = u0 - u0
+    su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = zero
+    xx = xy = yx = yy = zero
+    for x in range(A0.shape[0]):
+        u = A0[x] - u0
+        v = B0[x] - v0
+        a_x = A1[x]
+        a_y = A2[x]
+        if pixels is not None:
+            w = A0.dtype.type(pixels[x] & cells[x])
+            u *= w
+            v *= w
+            a_x *= w
+            a_y *= w
+            count += w
+        su += u
+        sv += v
+        suu += u * u
+        suv += u * v
+        svv += v * v
+        sx += a_x
+        sy += a_y
+        sux += u * a_x
+        suy += u * a_y
+        svx += v * a_x
+        svy += v * a_y
+        xx += a_x * B1[x]
+        xy += a_x * B2[x]
+        yx += a_y * B1[x]
+        yy += a_y * B2[x]
+    if pixels is None:
+        count = A0.dtype.type(A0.shape[0])
+    row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count, xx, xy, yx, yy)
+    for i in range(16):
+        out[i] += row_sums[i]
+
+
+@_jit
+def sums_gaussian(images, weights, rectangles, origins, taps_y, taps_x, offsets, used, usable):
     r"""Return the sixteen sums of a pass with the Gaussian kernel, over each of some rectangles of the domain.
+
+    Each row of the domain is sampled once, over all columns that some rectangle wants, and then added up stretch by
+    stretch: a few row buffers are all the memory.
 
     Parameters
     ----------
     images : (reference, moving)
+        Zero where a mask hides a pixel.
+    weights : (reference's, moving's) or None
+        1 where a pixel may be used, 0 where not, in the dtype of the images: what the taps meet of them divides.
     rectangles : int64 array of shape (K, 4)
         Each (top, bottom, left, right), in pixels of the domain.
     origins : int64 array of shape (2, 2)
         For each image the (row, column) that the first tap of the domain's pixel (0, 0) meets. All taps of every pixel
         lie inside the images.
-    taps_y, taps_x : ((w, w'), (w, w'))
-        For each image its nine weights and their nine slopes along an axis, a tuple of tuples in the images' dtype.
+    taps_y, taps_x : (array of shape (2, 9), array of shape (2, 9))
+        For each image its nine weights and their nine slopes along an axis.
     offsets : (v0, u0)
         Grey levels near the mean of each image, as in `sums_ncc`.
     used, usable : uint8 arrays or None
-        Masks of pixels all of whose taps may be used; the first is indexed like the domain, the second like the first
-        tap in the moving image.
+        Masks; the first is indexed like the domain, the second like the moving image. A pixel counts if the reference's
+        and, in the moving image, the nearest to where it reads may be used.
 
     Notes
     -----
     The twelve sums of `sums_ncc`, then :math:`\sum A_x B_x, \sum A_x B_y, \sum A_y B_x, \sum A_y B_y`.
     """
     v0, u0 = offsets
-    moving = images[1]
+    dtype = images[1].dtype
     out = np.zeros((rectangles.shape[0], 16))
-    for k in range(rectangles.shape[0]):
-        top, bottom, left, right = rectangles[k]
-        width = right - left
-        down = np.empty((2, width + 8), moving.dtype)
-        # for each image: its value, its slope along x, its slope along y, and one row that nobody reads
-        fields = np.empty((2, 4, width), moving.dtype)
-        for y in range(top, bottom):
-            for i in range(2):
-                _down_nine(images[i], origins[i, 0] + y, origins[i, 1] + left, taps_y[i], down)
-                _along_nine(down[0], taps_x[i], fields[i, 0:2])
-                _along_nine(down[1], taps_x[i], fields[i, 2:4])
-            B, B_x, B_y = fields[0, 0], fields[0, 1], fields[0, 2]
-            A, A_x, A_y = fields[1, 0], fields[1, 1], fields[1, 2]
-            su = sv = suu = suv = svv = sx = sy = sux = suy = svx = svy = count = moving.dtype.type(0)
-            xx = xy = yx = yy = moving.dtype.type(0)
-            if used is not None:
-                n = origins[1, 0] + y
-                pixels = used[y, left:right]
-                cells = usable[n, origins[1, 1] + left : origins[1, 1] + right]
-            for x in range(width):
-                u = A[x] - u0
-                v = B[x] - v0
-                a_x = A_x[x]
-                a_y = A_y[x]
-                if used is not None:
-                    w = moving.dtype.type(pixels[x] & cells[x])
-                    u *= w
-                    v *= w
-                    a_x *= w
-                    a_y *= w
-                    count += w
-                su += u
-                sv += v
-                suu += u * u
-                suv += u * v
-                svv += v * v
-                sx += a_x
-                sy += a_y
-                sux += u * a_x
-                suy += u * a_y
-                svx += v * a_x
-                svy += v * a_y
-                xx += a_x * B_x[x]
-                xy += a_x * B_y[x]
-                yx += a_y * B_x[x]
-                yy += a_y * B_y[x]
-            if used is None:
-                count = moving.dtype.type(width)
-            row_sums = (su, sv, suu, suv, svv, sx, sy, sux, suy, svx, svy, count, xx, xy, yx, yy)
-            for i in range(16):
-                out[k, i] += row_sums[i]
+    left = rectangles[:, 2].min()
+    width = rectangles[:, 3].max() - left
+    down = np.empty((2, width + 8), dtype)
+    fields = np.empty((2, 3, width), dtype)
+    shares = np.empty((3, width), dtype)
+    for y in range(rectangles[:, 0].min(), rectangles[:, 1].max()):
+        for i in range(2):
+            row, column = origins[i, 0] + y, origins[i, 1] + left
+            _sample_row(images[i], row, column, taps_y[i], taps_x[i], down, fields[i])
+            if weights is not None:
+                _sample_row(weights[i], row, column, taps_y[i], taps_x[i], down, shares)
+                _normalise(fields[i], shares)
+        B, A = fields[0], fields[1]
+        for k in range(rectangles.shape[0]):
+            if rectangles[k, 0] <= y < rectangles[k, 1]:
+                x0, x1 = rectangles[k, 2] - left, rectangles[k, 3] - left
+                stretch_a = A[0, x0:x1], A[1, x0:x1], A[2, x0:x1]
+                stretch_b = B[0, x0:x1], B[1, x0:x1], B[2, x0:x1]
+                if used is None:
+                    _add_products(stretch_a, stretch_b, u0, v0, None, None, out[k])
+                else:
+                    n, m = origins[1, 0] + y + 4, origins[1, 1] + 4
+                    pixels = used[y, left + x0 : left + x1]
+                    cells = usable[n, m + left + x0 : m + left + x1]
+                    _add_products(stretch_a, stretch_b, u0, v0, pixels, cells, out[k])
     return out

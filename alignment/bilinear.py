@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _checks, _kernels
 from ._checks import Image
+from .gaussian import Gaussian, sample
 
 SIDES = ("right", "left", "central")
 BOUNDARIES = ("zero", "edge", "wrap")
@@ -70,8 +71,10 @@ def theta(dx: float, dy: float) -> NDArray[np.float64]:
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
 
 
-def shift(image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero") -> NDArray[Any]:
-    r"""Shift an image by a sub-pixel displacement: ``shifted(x, y) = image(x + dx, y + dy)``, bilinearly.
+def shift(
+    image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero", kernel: Gaussian | str = "hat"
+) -> NDArray[Any]:
+    r"""Shift an image by a sub-pixel displacement: ``shifted(x, y) = image(x + dx, y + dy)``, bilinearly unless told.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ def shift(image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero") -> 
         Displacement in pixels; positive reads from the right and from below.
     boundary : {"zero", "edge", "wrap"}
         What lies outside the frame: zeros, the nearest pixel of the frame, or the image again.
+    kernel : "hat" or Gaussian
+        The k of the formula: the bilinear hat, or a Gaussian, which smooths at every fraction alike.
 
     Returns
     -------
@@ -127,7 +132,10 @@ def shift(image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero") -> 
         (1.0 - x.fraction) * y.fraction,
         x.fraction * y.fraction,
     )
-    shifted = _interpolate(clean, x, y, weights, boundary)
+    if isinstance(_checked(kernel), Gaussian):
+        shifted = _by_gaussian(clean, dx, dy, kernel, (0, 0), boundary)
+    else:
+        shifted = _interpolate(clean, x, y, weights, boundary)
     if original.dtype.kind in "iu":
         limits = np.iinfo(original.dtype)
         levels = np.rint(shifted.astype(np.float64) * limits.max)
@@ -139,7 +147,13 @@ def shift(image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero") -> 
 
 
 def shift_gradients(
-    image: ArrayLike, dx: float, dy: float, *, boundary: str = "zero", side: str = "right"
+    image: ArrayLike,
+    dx: float,
+    dy: float,
+    *,
+    boundary: str = "zero",
+    side: str = "right",
+    kernel: Gaussian | str = "hat",
 ) -> tuple[Image, Image]:
     r"""Return the slopes of the shifted image along the displacement, dA*/ddx and dA*/ddy.
 
@@ -154,6 +168,8 @@ def shift_gradients(
     side : {"right", "left", "central"}
         Which slope to return at an integer displacement, where the bilinear interpolation has a kink: that of the
         cell on the right, on the left, or their mean. Each axis decides for itself; off the integers all agree.
+    kernel : "hat" or Gaussian
+        A Gaussian has no kinks, so that all sides agree everywhere.
 
     Returns
     -------
@@ -182,7 +198,12 @@ def shift_gradients(
     """
     clean = _checks.image("image", image, channels=True)[0]
     dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-    slopes = [_slopes(clean, dx, dy, boundary, one) for one in one_sided(side)]
+    sides = one_sided(side)
+    if isinstance(_checked(kernel), Gaussian):
+        return _by_gaussian(clean, dx, dy, kernel, (1, 0), boundary), _by_gaussian(
+            clean, dx, dy, kernel, (0, 1), boundary
+        )
+    slopes = [_slopes(clean, dx, dy, boundary, one) for one in sides]
     if len(slopes) == 1:
         return slopes[0]
     half = clean.dtype.type(0.5)
@@ -193,6 +214,26 @@ def one_sided(side: str) -> tuple[str, ...]:
     """Return the one-sided readings whose mean `side` asks for."""
     _checks.one_of("side", side, SIDES)
     return ("right", "left") if side == "central" else (side,)
+
+
+def _checked(kernel: Gaussian | str) -> Gaussian | str:
+    """Refuse what is no kernel."""
+    return kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",))
+
+
+def _by_gaussian(
+    image: Image, dx: float, dy: float, kernel: Gaussian | str, order: tuple[int, int], boundary: str
+) -> Image:
+    """Return the smoothly interpolated image or a derivative of it, channel by channel."""
+    assert isinstance(kernel, Gaussian)
+    _checks.one_of("boundary", boundary, BOUNDARIES)
+    if image.ndim == 2:
+        return sample(image, dx, dy, kernel, order, boundary=boundary)
+    planes = [
+        sample(np.ascontiguousarray(image[..., c]), dx, dy, kernel, order, boundary=boundary)
+        for c in range(image.shape[2])
+    ]
+    return np.stack(planes, axis=-1) if planes else np.empty_like(image)
 
 
 def _slopes(image: Image, dx: float, dy: float, boundary: str, side: str) -> tuple[Image, Image]:

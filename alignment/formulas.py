@@ -27,6 +27,15 @@ so their s is 0; only m0 is left:
 
 Descent starts at (0, 0), where every pixel is at the tie. Away from integers all four readings agree.
 
+The smoother kernel
+-------------------
+With `sigma` given, the same double sums run with the weights of a Gaussian, divided by their sum,
+
+.. math:: w(m, x_s) = \frac{k(x_s - m)}{\sum_j k(x_s - j)}, \qquad k(t) = e^{-t^2 / 2\sigma^2}
+
+over the nine pixels around the nearest to :math:`x_s`, and a loss samples *both* images by it, the reference at its own
+pixels. It has a derivative everywhere, and no tie.
+
 References
 ----------
 M. Jaderberg, K. Simonyan, A. Zisserman, K. Kavukcuoglu, "Spatial transformer networks", NIPS 2015, equations 5 to 7.
@@ -34,8 +43,8 @@ M. Jaderberg, K. Simonyan, A. Zisserman, K. Kavukcuoglu, "Spatial transformer ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import fsum, sqrt
+from collections.abc import Callable, Sequence
+from math import exp, floor, fsum, sqrt
 
 Grid = Sequence[Sequence[float]]
 Window = tuple[int, int, int, int]
@@ -88,22 +97,62 @@ def indicator(m: int, xs: float, reading: str = "right") -> float:
     raise ValueError(f"reading is {reading!r}; give one of {', '.join(map(repr, READINGS))}")
 
 
-def sample(A: Grid, xs: float, ys: float) -> float:
+def gaussian_weight(m: int, xs: float, sigma: float) -> float:
+    r"""Return w(m, xs), the weight of a pixel under the Gaussian around the source coordinate.
+
+    Notes
+    -----
+    .. math:: w(m, x_s) = \frac{k(x_s - m)}{S}, \qquad k(t) = e^{-t^2 / 2\sigma^2},\; S = \sum_j k(x_s - j)
+
+    Examples
+    --------
+    >>> [round(gaussian_weight(m, 0.5, 0.8), 4) for m in (-1, 0, 1, 2)]
+    [0.086, 0.4102, 0.4102, 0.086]
+    """
+    around = _nine(xs)
+    return _bell(xs - m, sigma) / fsum(_bell(xs - j, sigma) for j in around) if m in around else 0.0
+
+
+def gaussian_slope(m: int, xs: float, sigma: float) -> float:
+    r"""Return the derivative of w(m, xs) with respect to xs.
+
+    Notes
+    -----
+    .. math:: \frac{\partial w}{\partial x_s} = \frac{k'(x_s - m) - w(m, x_s)\, S'}{S}, \qquad
+        k'(t) = -\frac{t}{\sigma^2} k(t),\; S' = \sum_j k'(x_s - j)
+
+    Examples
+    --------
+    >>> [round(gaussian_slope(m, 0.0, 0.8), 4) for m in (-1, 1)]
+    [-0.3567, 0.3567]
+    """
+    around = _nine(xs)
+    if m not in around:
+        return 0.0
+    S = fsum(_bell(xs - j, sigma) for j in around)
+    dS = fsum(-(xs - j) / sigma**2 * _bell(xs - j, sigma) for j in around)
+    return (-(xs - m) / sigma**2 * _bell(xs - m, sigma) - gaussian_weight(m, xs, sigma) * dS) / S
+
+
+def sample(A: Grid, xs: float, ys: float, *, sigma: float | None = None) -> float:
     r"""Return the interpolated grey level at the source point.
 
     Notes
     -----
     .. math:: A^*(x, y) = \sum_n \sum_m A[n, m]\, k(y_s - n)\, k(x_s - m)
 
+    with the weights w(n, ys) w(m, xs) of a Gaussian instead, if `sigma` is given.
+
     Examples
     --------
     >>> sample([[0.0, 10.0], [20.0, 30.0]], 0.5, 0.25)
     10.0
     """
-    return fsum(A[n][m] * kernel(ys - n) * kernel(xs - m) for n in range(len(A)) for m in range(len(A[0])))
+    k = _weight(sigma)
+    return fsum(A[n][m] * k(n, ys) * k(m, xs) for n in range(len(A)) for m in range(len(A[0])))
 
 
-def sample_slope_x(A: Grid, xs: float, ys: float, reading: str = "right") -> float:
+def sample_slope_x(A: Grid, xs: float, ys: float, reading: str = "right", *, sigma: float | None = None) -> float:
     r"""Return the derivative of the interpolated grey level along dx.
 
     Notes
@@ -115,10 +164,11 @@ def sample_slope_x(A: Grid, xs: float, ys: float, reading: str = "right") -> flo
     >>> [sample_slope_x([[1.0, 4.0, 9.0]], 1.0, 0.0, reading) for reading in READINGS]
     [4.0, 5.0, 3.0, 4.0]
     """
-    return fsum(A[n][m] * kernel(ys - n) * indicator(m, xs, reading) for n in range(len(A)) for m in range(len(A[0])))
+    k, s = _weight(sigma), _slope(reading, sigma)
+    return fsum(A[n][m] * k(n, ys) * s(m, xs) for n in range(len(A)) for m in range(len(A[0])))
 
 
-def sample_slope_y(A: Grid, xs: float, ys: float, reading: str = "right") -> float:
+def sample_slope_y(A: Grid, xs: float, ys: float, reading: str = "right", *, sigma: float | None = None) -> float:
     r"""Return the derivative of the interpolated grey level along dy.
 
     Notes
@@ -130,10 +180,11 @@ def sample_slope_y(A: Grid, xs: float, ys: float, reading: str = "right") -> flo
     >>> sample_slope_y([[1.0], [4.0], [9.0]], 0.0, 1.5)
     5.0
     """
-    return fsum(A[n][m] * indicator(n, ys, reading) * kernel(xs - m) for n in range(len(A)) for m in range(len(A[0])))
+    k, s = _weight(sigma), _slope(reading, sigma)
+    return fsum(A[n][m] * s(n, ys) * k(m, xs) for n in range(len(A)) for m in range(len(A[0])))
 
 
-def mse(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None) -> float:
+def mse(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None, *, sigma: float | None = None) -> float:
     r"""Return the mean squared error between the shifted image and the reference.
 
     Notes
@@ -146,11 +197,19 @@ def mse(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None) ->
     0.0
     """
     pixels = _pixels(B, window)
-    return fsum((sample(A, x + dx, y + dy) - B[y][x]) ** 2 for x, y in pixels) / len(pixels)
+    e = (sample(A, x + dx, y + dy, sigma=sigma) - _seen(B, x, y, sigma) for x, y in pixels)
+    return fsum(error**2 for error in e) / len(pixels)
 
 
 def mse_gradient(
-    A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None, reading: str = "right"
+    A: Grid,
+    B: Grid,
+    dx: float,
+    dy: float,
+    window: Window | None = None,
+    reading: str = "right",
+    *,
+    sigma: float | None = None,
 ) -> tuple[float, float]:
     r"""Return the gradient of the MSE with respect to (dx, dy).
 
@@ -168,12 +227,16 @@ def mse_gradient(
     pixels = _pixels(B, window)
     along = []
     for slope in (sample_slope_x, sample_slope_y):
-        terms = ((sample(A, x + dx, y + dy) - B[y][x]) * slope(A, x + dx, y + dy, reading) for x, y in pixels)
+        terms = (
+            (sample(A, x + dx, y + dy, sigma=sigma) - _seen(B, x, y, sigma))
+            * slope(A, x + dx, y + dy, reading, sigma=sigma)
+            for x, y in pixels
+        )
         along.append(2 * fsum(terms) / len(pixels))
     return along[0], along[1]
 
 
-def ncc(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None) -> float:
+def ncc(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None, *, sigma: float | None = None) -> float:
     r"""Return the normalised correlation coefficient, in [-1, 1]; the loss is its negative.
 
     Notes
@@ -186,12 +249,19 @@ def ncc(A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None) ->
     >>> round(ncc([[1.0, 2.0, 4.0]], [[5.0, 7.0, 11.0]], 0.0, 0.0), 12)
     1.0
     """
-    At, Bt = _centred(A, B, dx, dy, window)
+    At, Bt = _centred(A, B, dx, dy, window, sigma)
     return fsum(a * b for a, b in zip(At, Bt, strict=True)) / (_norm(At) * _norm(Bt))
 
 
 def ncc_gradient(
-    A: Grid, B: Grid, dx: float, dy: float, window: Window | None = None, reading: str = "right"
+    A: Grid,
+    B: Grid,
+    dx: float,
+    dy: float,
+    window: Window | None = None,
+    reading: str = "right",
+    *,
+    sigma: float | None = None,
 ) -> tuple[float, float]:
     r"""Return the gradient of the normalised correlation coefficient with respect to (dx, dy).
 
@@ -211,13 +281,13 @@ def ncc_gradient(
     >>> [round(derivative, 6) for derivative in gradient]
     [0.006485, 0.0]
     """
-    At, Bt = _centred(A, B, dx, dy, window)
+    At, Bt = _centred(A, B, dx, dy, window, sigma)
     rho = fsum(a * b for a, b in zip(At, Bt, strict=True)) / (_norm(At) * _norm(Bt))
     Ah = [a / _norm(At) for a in At]
     Bh = [b / _norm(Bt) for b in Bt]
     along = []
     for slope in (sample_slope_x, sample_slope_y):
-        dA = [slope(A, x + dx, y + dy, reading) for x, y in _pixels(B, window)]
+        dA = [slope(A, x + dx, y + dy, reading, sigma=sigma) for x, y in _pixels(B, window)]
         towards_B = fsum(b * d for b, d in zip(Bh, dA, strict=True))
         towards_A = fsum(a * d for a, d in zip(Ah, dA, strict=True))
         along.append((towards_B - rho * towards_A) / _norm(At))
@@ -230,11 +300,43 @@ def _pixels(B: Grid, window: Window | None) -> list[tuple[int, int]]:
     return [(x, y) for y in range(top, bottom) for x in range(left, right)]
 
 
-def _centred(A: Grid, B: Grid, dx: float, dy: float, window: Window | None) -> tuple[list[float], list[float]]:
+def _nine(xs: float) -> range:
+    """Return the nine pixels around the nearest to a source coordinate; of two as near, the right one."""
+    nearest = floor(xs + 0.5)
+    return range(nearest - 4, nearest + 5)
+
+
+def _bell(t: float, sigma: float) -> float:
+    """Return exp(-t^2 / (2 sigma^2))."""
+    return exp(-(t**2) / (2 * sigma**2))
+
+
+def _weight(sigma: float | None) -> Callable[[int, float], float]:
+    """Return the weight of pixel m at xs: of the hat, or of the Gaussian."""
+    if sigma is None:
+        return lambda m, xs: kernel(xs - m)
+    return lambda m, xs: gaussian_weight(m, xs, sigma)
+
+
+def _slope(reading: str, sigma: float | None) -> Callable[[int, float], float]:
+    """Return the derivative of the weight of pixel m at xs."""
+    if sigma is None:
+        return lambda m, xs: indicator(m, xs, reading)
+    return lambda m, xs: gaussian_slope(m, xs, sigma)
+
+
+def _seen(B: Grid, x: int, y: int, sigma: float | None) -> float:
+    """Return the reference at one of its pixels, smoothed where the moving image is."""
+    return B[y][x] if sigma is None else sample(B, x, y, sigma=sigma)
+
+
+def _centred(
+    A: Grid, B: Grid, dx: float, dy: float, window: Window | None, sigma: float | None
+) -> tuple[list[float], list[float]]:
     """Return the grey levels of the shifted image and of the reference, less their means."""
     pixels = _pixels(B, window)
-    shifted = [sample(A, x + dx, y + dy) for x, y in pixels]
-    reference = [B[y][x] for x, y in pixels]
+    shifted = [sample(A, x + dx, y + dy, sigma=sigma) for x, y in pixels]
+    reference = [_seen(B, x, y, sigma) for x, y in pixels]
     mean_A = fsum(shifted) / len(pixels)
     mean_B = fsum(reference) / len(pixels)
     return [a - mean_A for a in shifted], [b - mean_B for b in reference]

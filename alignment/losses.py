@@ -19,7 +19,7 @@ from . import _checks, _kernels
 from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
-from .gaussian import REACH, Gaussian, nearest
+from .gaussian import REACH, Fields, Gaussian, fields, nearest, taps_of
 
 Window = tuple[int, int, int, int]
 Domain = str | Window
@@ -85,18 +85,18 @@ class Objective(ABC):
         self.kernel = kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",))
         if isinstance(kernel, Gaussian):
             evaluation = "direct"  # no finite set of moments describes it on a cell
-            self._used, self._usable = _all_taps_usable(self._used, 0), _all_taps_usable(usable, _BORDER)
+            self._usable = None if usable is None else np.pad(usable, _BORDER, constant_values=1)
         else:
             self._usable = _all_corners_usable(usable)
         if self._used is None and self._usable is not None:
             self._used = np.ones(self.shape, np.uint8)
         if self._usable is None and self._used is not None:
-            wider = 1 if self.kernel == "hat" else 2 * (_BORDER - REACH)
+            wider = 1 if self.kernel == "hat" else 2 * _BORDER
             self._usable = np.ones((self.shape[0] + wider, self.shape[1] + wider), np.uint8)
         self._with_border: Image | None = None
         self.evaluation = _checks.one_of("evaluation", evaluation, EVALUATIONS)
         self._cells: dict[tuple[int, int], Moments] = {}
-        self._borders: dict[str, Image] = {}
+        self._kept: dict[str, Image] = {}  # images with borders, made when first needed
         self._offset = 0.0  # of the reference's grey levels, in the sums
         self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
         self.evaluations = 0
@@ -150,16 +150,47 @@ class Objective(ABC):
         At an integer displacement, where the slope jumps, the cell is the one that `side` names ("central": the mean).
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-        if self.kernel != "hat":
-            x, y = self._locate(dx), self._locate(dy)
-            overlap = self._overlap(x, y)
-            return self.hessian_from(self._sums(np.array([overlap]), x, y)) if overlap is not None else np.zeros((2, 2))
+        if isinstance(self.kernel, Gaussian):
+            return self._smooth_hessian(*self._seen_at(dx, dy, self.kernel))
         mean = np.zeros((2, 2))
         for side in self._sides:
             x, y = split(dx, side=side), split(dy, side=side)
             p = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
             mean += np.array([[p.aa, p.ab], [p.ab, p.bb]]) / len(self._sides)
         return mean
+
+    def gauss_newton(self, dx: float, dy: float) -> NDArray[np.float64]:
+        r"""Return the curvature that the products of the two images' slopes give, with the Gaussian kernel.
+
+        It needs no second derivatives, and noise that the images do not share cancels in it; away from a match it
+        differs from the `hessian`. See `hessian_from`.
+
+        Raises
+        ------
+        InputError
+            If the kernel is the hat: its cells give the exact Hessian at no cost.
+        """
+        if not isinstance(self.kernel, Gaussian):
+            raise _checks.InputError("kernel is 'hat', whose hessian is exact and free; give kernel=Gaussian(sigma)")
+        x, y = self._locate(_checks.finite_number("dx", dx)), self._locate(_checks.finite_number("dy", dy))
+        overlap = self._overlap(x, y)
+        return np.zeros((2, 2)) if overlap is None else self.hessian_from(self._sums(np.array([overlap]), x, y))
+
+    def _seen_at(self, dx: float, dy: float, kernel: Gaussian) -> tuple[Fields, NDArray[np.float64]]:
+        """Return the moving image with its derivatives, and the reference, at the usable pixels, in float64."""
+        used, usable = self._pixels_used
+        top, bottom, left, right = self.domain
+        inside = np.s_[top:bottom, left:right]
+        kept = np.ones((bottom - top, right - left), np.bool_) if used is None else used[inside] != 0
+        if usable is not None:
+            kept = kept & (_shifted_mask(usable, nearest(dx)[0], nearest(dy)[0])[inside] != 0)
+        moving = fields(self._A, usable, dx, dy, kernel)
+        B = self._reference_seen()[inside][kept].astype(np.float64)
+        return Fields(*(field[inside][kept].astype(np.float64) for field in moving)), B
+
+    @abstractmethod
+    def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the exact Hessian from the moving image's derivatives at every pixel, and the reference there."""
 
     def landscape(self, dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
         """Return the loss on a grid of displacements, one pass for each cell that the grid touches.
@@ -269,36 +300,40 @@ class Objective(ABC):
         assert isinstance(self.kernel, Gaussian)
         B, origin_b = self._bordered("B", rectangles, 0, 0)
         A, origin_a = self._bordered("A", rectangles, x.whole, y.whole)
-        taps_b = self._taps(self.kernel, 0.0)
+        at_zero, across, along = (taps_of(self.kernel, f, self._A.dtype) for f in (0.0, x.fraction, y.fraction))
         u0, v0 = self._offsets
         sums: NDArray[np.float64] = _kernels.sums_gaussian(
             (B, A),
+            None if self._used is None else (self._kept["weights of B"], self._kept["weights of A"]),
             rectangles,
             np.array([origin_b, origin_a]),
-            (taps_b, self._taps(self.kernel, y.fraction)),
-            (taps_b, self._taps(self.kernel, x.fraction)),
+            (at_zero, along),
+            (at_zero, across),
             (v0, u0),
             self._used,
             self._usable,
         )
         return sums
 
-    def _taps(self, kernel: Gaussian, fraction: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Return weights and slopes in the dtype of the images, so that the kernel stays in it."""
-        weights, slopes = kernel.taps(fraction)
-        return tuple(weights.astype(self._A.dtype)), tuple(slopes.astype(self._A.dtype))
-
     def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
-        """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first."""
-        image = self._A if name == "A" else self._B
+        """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
+
+        Where there are masks, both images come with a border, zero where hidden, and so do their weights, one outside:
+        the zeros there are part of the setting.
+        """
+        image, mask = (self._A, self._pixels_used[1]) if name == "A" else (self._B, self._pixels_used[0])
         height, width = self.shape
         top, bottom, left, right = _around(rectangles)
         inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
-        if inside and (name == "B" or self._usable is None):
+        if inside and self._used is None:
             return image, (ky - REACH, kx - REACH)
-        if name not in self._borders:
-            self._borders[name] = np.pad(image, _BORDER)
-        return self._borders[name], (ky - REACH + _BORDER, kx - REACH + _BORDER)
+        if name not in self._kept:
+            shown = image if mask is None else np.where(mask != 0, image, image.dtype.type(0))
+            self._kept[name] = np.pad(shown, _BORDER)
+            if self._used is not None:
+                weights = np.ones_like(image) if mask is None else mask.astype(image.dtype)
+                self._kept[f"weights of {name}"] = np.pad(weights, _BORDER, constant_values=1)
+        return self._kept[name], (ky - REACH + _BORDER, kx - REACH + _BORDER)
 
     def survey(self, dx: float, dy: float, rectangles: Sequence[Window]) -> NDArray[np.float64]:
         """Return, with the Gaussian kernel and by one pass, the sums over some rectangles.
@@ -386,13 +421,9 @@ class Objective(ABC):
         """Return the reference as the kernel samples it at displacement zero: as it is, or smoothed."""
         if not isinstance(self.kernel, Gaussian):
             return self._B
-        if "seen" not in self._borders:
-            around = np.pad(self._B, 2 * REACH)
-            weights = self.kernel.taps(0.0)[0].astype(around.dtype)
-            smooth = np.empty_like(around)
-            _kernels.filter_separably(around, weights, weights, (-REACH, -REACH), 1, smooth)
-            self._borders["seen"] = smooth[2 * REACH : -2 * REACH, 2 * REACH : -2 * REACH]
-        return self._borders["seen"]
+        if "seen" not in self._kept:
+            self._kept["seen"] = fields(self._B, self._pixels_used[0], 0.0, 0.0, self.kernel).value
+        return self._kept["seen"]
 
     def _fraction(self, x: Cell, y: Cell) -> tuple[Any, Any]:
         """Return the fractions in the dtype of the images, so that the kernel stays in it."""
@@ -466,6 +497,14 @@ class MSE(Objective):
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
+
+    def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
+        e = A.value - B
+        xx, xy, yy = (
+            float(first @ second + e @ both)
+            for first, second, both in ((A.x, A.x, A.xx), (A.x, A.y, A.xy), (A.y, A.y, A.yy))
+        )
+        return 2 / max(e.size, 1) * np.array([[xx, xy], [xy, yy]])
 
     def _errors(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums of e^2, e A_x, e A_y and 1, where needed from the products of the Gaussian pass."""
@@ -600,6 +639,19 @@ class NCC(Objective):
         c = self._centred(sums[:, :12].sum(axis=0))
         return 1 / (sqrt(c.var_a) * sqrt(c.var_b)) if c.n and min(c.var_a, c.var_b) > 0 else 0.0
 
+    def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Differentiate :math:`-\rho = -C V^{-1/2} / |\tilde B|` twice, C the covariance and V the variance of A*."""
+        u, v = A.value - A.value.mean(), B - B.mean()
+        C, V = float(u @ v), float(u @ u)
+        C_1 = np.array([v @ A.x, v @ A.y])
+        V_1 = 2 * np.array([u @ A.x, u @ A.y])
+        slopes = np.stack([A.x - A.x.mean(), A.y - A.y.mean()])
+        C_2 = np.array([[v @ A.xx, v @ A.xy], [v @ A.xy, v @ A.yy]])
+        V_2 = 2 * (slopes @ slopes.T + np.array([[u @ A.xx, u @ A.xy], [u @ A.xy, u @ A.yy]]))
+        mixed = np.outer(C_1, V_1)
+        rho_2 = C_2 - (mixed + mixed.T + C * V_2) / (2 * V) + 3 * C * np.outer(V_1, V_1) / (4 * V**2)
+        return np.asarray(-rho_2 / (sqrt(V) * sqrt(float(v @ v))))
+
     def _only_zeros(self, outside: tuple[float, float, float]) -> NDArray[np.float64]:
         """Return the kernel's sums over pixels that read only zeros, which the offset u0 sees as -u0."""
         n, sv, svv = outside
@@ -683,15 +735,11 @@ def _all_corners_usable(mask: Mask | None) -> Mask | None:
     return np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
 
 
-def _all_taps_usable(mask: Mask | None, border: int) -> Mask | None:
-    """Return the mask of 9 x 9 neighbourhoods that may be used throughout.
-
-    With a border, indexed by their first pixel in the image with that border; without one, by their middle.
-    """
-    if mask is None:
-        return None
-    wide = np.pad(mask, border or REACH, constant_values=1)
-    for axis in (0, 1):
-        windows = np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=axis)
-        wide = windows.min(axis=-1)
-    return np.ascontiguousarray(wide)
+def _shifted_mask(mask: Mask, kx: int, ky: int) -> Mask:
+    """Return the mask that a displacement by whole pixels reads; what lies outside the frame may be used."""
+    height, width = mask.shape
+    rows, columns = np.arange(height) + ky, np.arange(width) + kx
+    read = mask[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))].copy()
+    read[(rows < 0) | (rows >= height)] = 1
+    read[:, (columns < 0) | (columns >= width)] = 1
+    return read
