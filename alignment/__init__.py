@@ -21,16 +21,20 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import datasets, formulas, plots
+    from . import colour, datasets, formulas, plots
     from ._checks import InputError
     from .bilinear import shift, shift_gradients, theta
+    from .bound import cramer_rao
     from .descent import Adam, Descent, GradientDescent, Newton, minimise
     from .gaussian import Gaussian
     from .gradcheck import GradientCheck, check_gradient
     from .imagefiles import read_image, write_image
     from .losses import MSE, NCC
+    from .noise import estimate_noise
     from .plates import Colorization, colorize
     from .registration import Registration, register
+    from .stacks import StackRegistration, register_stack
+    from .tiles import LocalDisplacements, local_displacements
 
 # where each public name lives; the module is loaded when the name is first used, so that importing the package is quick
 _HOME = {
@@ -48,14 +52,20 @@ _HOME = {
     "Gaussian": "gaussian",
     "check_gradient": "gradcheck",
     "GradientCheck": "gradcheck",
+    "estimate_noise": "noise",
+    "cramer_rao": "bound",
     "register": "registration",
     "Registration": "registration",
+    "local_displacements": "tiles",
+    "LocalDisplacements": "tiles",
+    "register_stack": "stacks",
+    "StackRegistration": "stacks",
     "colorize": "plates",
     "Colorization": "plates",
     "read_image": "imagefiles",
     "write_image": "imagefiles",
 }
-_MODULES = ("datasets", "formulas", "plots")
+_MODULES = ("colour", "datasets", "formulas", "plots")
 
 __all__ = [  # noqa: RUF022  (grouped by theme)
     "__version__",
@@ -77,15 +87,24 @@ __all__ = [  # noqa: RUF022  (grouped by theme)
     # gradient checks
     "check_gradient",
     "GradientCheck",
+    # noise, and what it allows
+    "estimate_noise",
+    "cramer_rao",
     # registration
     "register",
     "Registration",
+    "local_displacements",
+    "LocalDisplacements",
+    # stacks
+    "register_stack",
+    "StackRegistration",
     # plates
     "colorize",
     "Colorization",
     # data and files
     "read_image",
     "write_image",
+    "colour",
     "datasets",
     "formulas",
     "plots",

@@ -404,25 +404,8 @@ def gradient_magnitude(image, out):
 
 
 @_jit
-def _weigh_nine(r0, r1, r2, r3, r4, r5, r6, r7, r8, weights, first, second):
-    """Write two weighted sums of nine rows, weights of shape (2, 9); spelled out, so that a value is loaded once."""
-    v0, v1, v2, v3, v4, v5, v6, v7, v8 = (
-        weights[0, 0], weights[0, 1], weights[0, 2], weights[0, 3], weights[0, 4],
-        weights[0, 5], weights[0, 6], weights[0, 7], weights[0, 8],
-    )  # fmt: skip
-    d0, d1, d2, d3, d4, d5, d6, d7, d8 = (
-        weights[1, 0], weights[1, 1], weights[1, 2], weights[1, 3], weights[1, 4],
-        weights[1, 5], weights[1, 6], weights[1, 7], weights[1, 8],
-    )  # fmt: skip
-    for x in range(first.shape[0]):
-        p0, p1, p2, p3, p4, p5, p6, p7, p8 = r0[x], r1[x], r2[x], r3[x], r4[x], r5[x], r6[x], r7[x], r8[x]
-        first[x] = v0 * p0 + v1 * p1 + v2 * p2 + v3 * p3 + v4 * p4 + v5 * p5 + v6 * p6 + v7 * p7 + v8 * p8
-        second[x] = d0 * p0 + d1 * p1 + d2 * p2 + d3 * p3 + d4 * p4 + d5 * p5 + d6 * p6 + d7 * p7 + d8 * p8
-
-
-@_jit
-def _weigh_nine_once(r0, r1, r2, r3, r4, r5, r6, r7, r8, weights, out):
-    """Write one weighted sum of nine rows, weights of shape (9,)."""
+def _weigh_nine(r0, r1, r2, r3, r4, r5, r6, r7, r8, weights, out):
+    """Write a weighted sum of nine rows. One sum at a time: nine weights fit into registers, eighteen do not."""
     v0, v1, v2, v3, v4, v5, v6, v7, v8 = (
         weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6], weights[7], weights[8],
     )  # fmt: skip
@@ -450,23 +433,21 @@ def _sample_row(image, row, column, taps_y, taps_x, down, fields):
         Where the value, the slope along x and the slope along y go.
     """
     n = down.shape[1]
-    _weigh_nine(
-        image[row, column : column + n], image[row + 1, column : column + n], image[row + 2, column : column + n],
-        image[row + 3, column : column + n], image[row + 4, column : column + n], image[row + 5, column : column + n],
-        image[row + 6, column : column + n], image[row + 7, column : column + n], image[row + 8, column : column + n],
-        taps_y, down[0], down[1],
-    )  # fmt: skip
+    for k in range(2):
+        _weigh_nine(
+            image[row, column : column + n], image[row + 1, column : column + n], image[row + 2, column : column + n],
+            image[row + 3, column : column + n], image[row + 4, column : column + n],
+            image[row + 5, column : column + n], image[row + 6, column : column + n],
+            image[row + 7, column : column + n], image[row + 8, column : column + n],
+            taps_y[k], down[k],
+        )  # fmt: skip
     n = fields.shape[1]
-    r = down[0]
-    _weigh_nine(
-        r[0:n], r[1 : n + 1], r[2 : n + 2], r[3 : n + 3], r[4 : n + 4], r[5 : n + 5], r[6 : n + 6], r[7 : n + 7],
-        r[8 : n + 8], taps_x, fields[0], fields[1],
-    )  # fmt: skip
-    r = down[1]
-    _weigh_nine_once(
-        r[0:n], r[1 : n + 1], r[2 : n + 2], r[3 : n + 3], r[4 : n + 4], r[5 : n + 5], r[6 : n + 6], r[7 : n + 7],
-        r[8 : n + 8], taps_x[0], fields[2],
-    )  # fmt: skip
+    for k, across in ((0, 0), (0, 1), (1, 0)):
+        r = down[k]
+        _weigh_nine(
+            r[0:n], r[1 : n + 1], r[2 : n + 2], r[3 : n + 3], r[4 : n + 4], r[5 : n + 5], r[6 : n + 6], r[7 : n + 7],
+            r[8 : n + 8], taps_x[across], fields[2 * k + across],
+        )  # fmt: skip
 
 
 @_jit

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from ._version import __version__
-from .commands import colorize, demo, gradcheck, info, register
+from .commands import apply, colorize, demo, gradcheck, info, register, stack, study
 from .commands.console import FAILED, INTERRUPTED, USAGE, Session, Stopwatch, UsageError, process_age
 
 
@@ -80,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"alignment {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command in (demo, colorize, register, gradcheck, info):
+    for command in (demo, colorize, register, apply, stack, gradcheck, study, info):
         command.add(commands)
     return parser
 

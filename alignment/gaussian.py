@@ -21,6 +21,8 @@ from ._checks import Image, Mask
 
 # taps at -4 ... 4 around the nearest pixel
 REACH = 4
+# below, a Gaussian is too narrow for the grid, and its blur depends on the fraction; above, nine taps cut it off
+NARROWEST, WIDEST = 0.5, 1.2
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Gaussian:
     ----------
     sigma : float
         Width in pixels, from 0.5 (below, a Gaussian is too narrow for the grid and its blur depends on the fraction)
-        to 1 (above, nine taps cut it off).
+        to 1.2 (above, nine taps cut it off).
 
     Notes
     -----
@@ -52,7 +54,13 @@ class Gaussian:
     sigma: float = 0.8
 
     def __post_init__(self) -> None:
-        _checks.number_between("sigma", self.sigma, 0.5, 1.0)
+        _checks.number_between("sigma", self.sigma, NARROWEST, WIDEST)
+
+    def twice(self) -> Gaussian:
+        """Return the kernel that does what this one does twice: wider by the root of 2, cut off by the same nine taps."""
+        wider = object.__new__(Gaussian)
+        object.__setattr__(wider, "sigma", math.sqrt(2) * self.sigma)
+        return wider
 
     def taps(self, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the nine weights at a fraction of a pixel, and their derivatives along the displacement."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
 from .gaussian import REACH, Fields, Gaussian, fields, nearest, taps_of
+from .pyramid import Masked
 
 Window = tuple[int, int, int, int]
 Domain = str | Window
@@ -28,6 +29,10 @@ EVALUATIONS = ("cells", "direct")
 
 # a path or a landscape touches far fewer; beyond, the oldest cells are forgotten
 _CELLS_KEPT = 4096
+# how often gain and noise are told apart, each given the other
+_ROUNDS = 4
+# the share of an image's variance that may be taken for noise
+_MOST_NOISE = 0.9
 # zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
 _BORDER = 2 * REACH + 1
 
@@ -39,6 +44,15 @@ class Survey(NamedTuple):
     gradient: NDArray[np.float64]
     hessian: NDArray[np.float64]
     shares: NDArray[np.float64]
+
+
+class Cleaned(NamedTuple):
+    """Rows of Gaussian sums without the noise's share; its variance in both images, and the gain between them."""
+
+    sums: NDArray[np.float64]
+    moving_noise: float
+    reference_noise: float
+    gain: float
 
 
 class Objective(ABC):
@@ -73,34 +87,58 @@ class Objective(ABC):
         B, finite_B = _checks.image("reference", reference)
         A, finite_A = _checks.image("moving", moving)
         _checks.same_shape(B, A)
-        self._B, self._A = _checks.common_dtype(B, A)
-        self.shape: tuple[int, int] = (B.shape[0], B.shape[1])
-        self.domain: Window = _checks.window("domain", domain, self.shape)
+        B, A = _checks.common_dtype(B, A)
+        shape = (B.shape[0], B.shape[1])
+        self._prepare(
+            Masked(B, _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, shape))),
+            Masked(A, _checks.both(finite_A, _checks.mask("moving_mask", moving_mask, shape))),
+            _checks.window("domain", domain, shape),
+            kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
+            _checks.one_of("evaluation", evaluation, EVALUATIONS),
+            side,
+        )
+
+    @classmethod
+    def of(cls, reference: Masked, moving: Masked, *, domain: Window, kernel: Gaussian | str = "hat") -> Self:
+        """Make the loss of two images that have been checked already, without reading them."""
+        objective = cls.__new__(cls)
+        objective._prepare(reference, moving, domain, kernel, "cells", "right")
+        return objective
+
+    def _prepare(
+        self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
+    ) -> None:
+        """Keep what evaluations need."""
+        self._B, self._A = reference.image, moving.image
+        self.shape: tuple[int, int] = (self._B.shape[0], self._B.shape[1])
+        self.domain: Window = domain
         self.pixels_per_unit = (self.shape[1] / 2, self.shape[0] / 2)
         self.side = side
         self._sides = one_sided(side)
-        self._used = _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, self.shape))
-        usable = _checks.both(finite_A, _checks.mask("moving_mask", moving_mask, self.shape))
-        self._pixels_used = self._used, usable
-        self.kernel = kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",))
-        if isinstance(kernel, Gaussian):
-            evaluation = "direct"  # no finite set of moments describes it on a cell
-            self._usable = None if usable is None else np.pad(usable, _BORDER, constant_values=1)
-        else:
-            self._usable = _all_corners_usable(usable)
-        if self._used is None and self._usable is not None:
-            self._used = np.ones(self.shape, np.uint8)
-        if self._usable is None and self._used is not None:
-            wider = 1 if self.kernel == "hat" else 2 * _BORDER
-            self._usable = np.ones((self.shape[0] + wider, self.shape[1] + wider), np.uint8)
+        self._pixels_used = reference.mask, moving.mask
+        self.kernel = kernel
+        # no finite set of moments describes a Gaussian on a cell
+        self.evaluation = evaluation if kernel == "hat" else "direct"
+        self._used, self._usable = self._masks_of_passes()
         self._with_border: Image | None = None
-        self.evaluation = _checks.one_of("evaluation", evaluation, EVALUATIONS)
         self._cells: dict[tuple[int, int], Moments] = {}
         self._kept: dict[str, Image] = {}  # images with borders, made when first needed
         self._offset = 0.0  # of the reference's grey levels, in the sums
         self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
         self.evaluations = 0
         self.passes = 0
+
+    def _masks_of_passes(self) -> tuple[Mask | None, Mask | None]:
+        """Return the masks as the kernels want them: both or none, the moving image's with a border."""
+        used, usable = self._pixels_used
+        if used is None and usable is None:
+            return None, None
+        border = 1 if self.kernel == "hat" else _BORDER
+        ones = np.ones(self.shape, np.uint8)
+        wide = np.pad(ones if usable is None else usable, border, constant_values=1)
+        if self.kernel == "hat":
+            wide = np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
+        return (ones if used is None else used), wide
 
     def value_and_gradient(self, dx: float, dy: float) -> tuple[float, NDArray[np.float64]]:
         """Return the loss at a displacement and its gradient, (d/ddx, d/ddy), per pixel of displacement.
@@ -133,11 +171,8 @@ class Objective(ABC):
 
     def correlation(self, dx: float, dy: float) -> float:
         """Return the correlation coefficient of the images there, whatever this objective minimises."""
-        used, usable = self._pixels_used
-        twin = NCC(
-            self._B, self._A, domain=self.domain, reference_mask=used, moving_mask=usable, kernel=self.kernel,
-            evaluation="direct",
-        )  # fmt: skip
+        both = Masked(self._B, self._pixels_used[0]), Masked(self._A, self._pixels_used[1])
+        twin = NCC.of(*both, domain=self.domain, kernel=self.kernel)
         return -twin.value(dx, dy)
 
     def __call__(self, dx: float, dy: float) -> float:
@@ -354,6 +389,91 @@ class Objective(ABC):
         value, gradient = self._from_sums(sums, (0.0, 0.0, 0.0), Cell(0, 0.0), Cell(0, 0.0))
         return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, (0.0, 0.0, 0.0)))
 
+    def without_noise(self, sums: NDArray[np.float64], dx: float, dy: float, *, noisier: float = 0.5) -> Cleaned:
+        r"""Take off rows of Gaussian sums what the images' own noise has put in, as far as the residual shows it.
+
+        Parameters
+        ----------
+        sums : ndarray of shape (K, 16)
+        dx, dy : float
+            Where they were taken.
+        noisier : float
+            The variance of the moving image's noise as a share of both images' together.
+
+        Notes
+        -----
+        Noise of variance v in the moving image adds to :math:`\sum u^2` and to :math:`\sum u A_x`, over N pixels,
+
+        .. math:: N v \sum_j w_j^2 \sum_i w_i^2, \qquad N v \sum_j w_j w'_j \sum_i w_i^2
+
+        with the taps :math:`w_j` along x and :math:`w_i` along y. Both depend on the fraction of the displacement, the
+        more so the narrower the kernel, and pull a minimum towards where noise is averaged away best. The variance
+        follows from the residual, whose expectation is :math:`N v (\beta^2 |w|^2 + |w^0|^2)` for equally noisy images,
+        :math:`\beta` the gain between them; what else the images do not share is taken for noise as well.
+        """
+        assert isinstance(self.kernel, Gaussian)
+        (wx, sx), (wy, sy) = (self.kernel.taps(self._locate(d).fraction) for d in (dx, dy))
+        w0 = self.kernel.taps(0.0)[0]
+        energy, still = float((wx @ wx) * (wy @ wy)), float(w0 @ w0) ** 2
+        c = NCC._centred(sums[:, :12].sum(axis=0))
+        if not min(c.var_a, c.var_b) > 0:
+            return Cleaned(sums, 0.0, 0.0, 1.0)
+        v_a = v_b = 0.0
+        for _ in range(_ROUNDS):  # the gain is that between the scenes, without the noise that the residual shows
+            gain = self._gain(c._replace(var_a=c.var_a - c.n * v_a * energy))
+            residual = c.var_b - 2 * gain * c.covariance + gain**2 * c.var_a
+            both = max(residual, 0.0) / (gain**2 * noisier * energy + (1 - noisier) * still)
+            v_a = min(noisier * both, _MOST_NOISE * c.var_a / energy) / c.n
+            v_b = min((1 - noisier) * both, _MOST_NOISE * c.var_b / still) / c.n
+        cleaned = sums.copy()
+        along_x, along_y = float((wx @ sx) * (wy @ wy)), float((wx @ wx) * (wy @ sy))
+        for column, rate in {2: v_a * energy, 4: v_b * still, 7: v_a * along_x, 8: v_a * along_y}.items():
+            cleaned[:, column] -= rate * sums[:, 11]
+        return Cleaned(cleaned, v_a, v_b, gain)
+
+    @abstractmethod
+    def _gain(self, c: _Centred) -> float:
+        """Return the factor between the grey levels of the two images that this loss allows for."""
+
+    def gradient_noise(
+        self, slopes: NDArray[np.float64], cleaned: Cleaned, dx: float, dy: float
+    ) -> NDArray[np.float64]:
+        r"""Return the covariance of each block's share in the gradient, under independent noise in both images.
+
+        Parameters
+        ----------
+        slopes : ndarray of shape (K, 16)
+            The sums of the same blocks under the kernel applied `twice`, noise included.
+        cleaned : Cleaned
+            The sums under this objective's own kernel.
+        dx, dy : float
+
+        Returns
+        -------
+        ndarray of shape (K, 2, 2)
+
+        Notes
+        -----
+        The gradient is :math:`s \sum (v - \beta u) A_i`. Its noise is that of the residual, :math:`n_B - \beta n_A`,
+        each smoothed by the kernel h, so that with :math:`h * A_i` the slopes smoothed once more
+
+        .. math:: \operatorname{Cov}(g_i, g_j) = s^2 \left[(v_B + \beta^2 v_A) \sum (h * A_i)(h * A_j)
+            + v_A v_B \sum (h * n_i)(h * n_j)\right]
+
+        where the first sum is of the noise-free slopes, for which the products of the two images' slopes stand, and the
+        second, of unit noise, follows from the taps: noise in the slopes meets that of the other image. Noise of the
+        moving image that meets itself adds nothing: the kernel times its derivative is odd.
+        """
+        assert isinstance(self.kernel, Gaussian)
+        (wx, sx), (wy, sy) = (self.kernel.twice().taps(self._locate(d).fraction) for d in (dx, dy))
+        J = slopes[:, 12:16].reshape(-1, 2, 2)
+        own = np.diag([(sx @ sx) * (wy @ wy), (wx @ wx) * (sy @ sy)])
+        v_a, v_b, n = cleaned.moving_noise, cleaned.reference_noise, slopes[:, 11]
+        # the slopes' products are those of both images: times the gain, those of the reference's alone
+        shared = (J + J.transpose(0, 2, 1)) / (2 * cleaned.gain)
+        scatter = (v_b + cleaned.gain**2 * v_a) * shared + v_a * v_b * n[:, None, None] * own
+        return np.asarray(self._curvature_scale(cleaned.sums) ** 2 * scatter)
+
     def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the curvature of the loss from the products of the two images' slopes in rows of Gaussian sums.
 
@@ -498,6 +618,9 @@ class MSE(Objective):
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
 
+    def _gain(self, c: _Centred) -> float:
+        return 1.0
+
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
         e = A.value - B
         xx, xy, yy = (
@@ -590,8 +713,10 @@ class NCC(Objective):
     [-1.0, 1.0]
     """
 
-    def __init__(self, reference: ArrayLike, moving: ArrayLike, **options: Any) -> None:
-        super().__init__(reference, moving, **options)
+    def _prepare(
+        self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
+    ) -> None:
+        super()._prepare(reference, moving, domain, kernel, evaluation, side)
         # any constants near the means will do; a sparse sample finds them
         top, bottom, left, right = self.domain
         sample = np.s_[top:bottom:7, left:right:5]
@@ -634,6 +759,9 @@ class NCC(Objective):
         ):
             if not variance > self._rounding(squares, c.n, offset):
                 raise self._constant(name, x, y)
+
+    def _gain(self, c: _Centred) -> float:
+        return c.covariance / c.var_a
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         c = self._centred(sums[:, :12].sum(axis=0))
@@ -714,6 +842,12 @@ def correlation(sums: NDArray[np.float64]) -> float:
     return min(max(c.rho, -1.0), 1.0) if min(c.var_a, c.var_b) > 0 else float("nan")
 
 
+def variance(sums: NDArray[np.float64]) -> float:
+    """Return the variance of the reference's grey levels over the pixels behind some rows of Gaussian sums."""
+    c = NCC._centred(sums[:, :12].sum(axis=0))
+    return c.var_b / c.n if c.n else 0.0
+
+
 def _mean(image: Image, used: Mask | None) -> float:
     """Return the mean of the pixels in use, 0 if there are none."""
     levels = image if used is None else image[used != 0]
@@ -727,19 +861,11 @@ def _around(rectangles: NDArray[np.int64]) -> Window:
     return top, bottom, left, right
 
 
-def _all_corners_usable(mask: Mask | None) -> Mask | None:
-    """Return the mask of cells whose four corners may be used; zeros outside the frame are part of the setting."""
-    if mask is None:
-        return None
-    wide = np.pad(mask, 1, constant_values=1)
-    return np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
-
-
 def _shifted_mask(mask: Mask, kx: int, ky: int) -> Mask:
     """Return the mask that a displacement by whole pixels reads; what lies outside the frame may be used."""
     height, width = mask.shape
     rows, columns = np.arange(height) + ky, np.arange(width) + kx
-    read = mask[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))].copy()
+    read: Mask = mask[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))].copy()
     read[(rows < 0) | (rows >= height)] = 1
     read[:, (columns < 0) | (columns >= width)] = 1
     return read

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
-from .losses import Objective, Window, correlation
+from .losses import Objective, Window, correlation, variance
 from .pyramid import Masked
+from .uncertainty import Spread, blocks_of, sandwich, spread_of
 
 # how many steps at the most, below which length (in pixels) the next one would not be seen, beyond which they are lost
 _STEPS = 12
@@ -29,9 +29,6 @@ _NEAR_SHARE = 0.02
 _FAR = 1.0
 # the residual that the outer pixels may have, in units of that of the inner ones
 _LIKE_INSIDE = 2.0
-# blocks down and across at the most (a kernel pays for every row of every block), pixels along a block at the least
-_BLOCKS = 12, 2
-_BLOCK = 24
 
 
 class Visit(NamedTuple):
@@ -52,7 +49,11 @@ class Refinement:
     dx, dy, loss : float
     ncc : float
         The correlation of the images there, whatever was minimised.
-    hessian, covariance : ndarray of shape (2, 2)
+    hessian : ndarray of shape (2, 2)
+    spread : Spread
+        How well the minimum is known.
+    variance : float
+        Of the reference's grey levels as the kernel sees them.
     window : (top, bottom, left, right)
         The pixels of the reference that were compared.
     arrived : bool
@@ -66,16 +67,12 @@ class Refinement:
     loss: float
     ncc: float
     hessian: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    spread: Spread
+    variance: float
     window: Window
     arrived: bool
     passes: int
     visits: list[Visit] = field(repr=False)
-
-    @property
-    def spread(self) -> float:
-        """The root of the summed variances, in pixels."""
-        return math.sqrt(float(np.trace(self.covariance)))
 
 
 def refine(
@@ -87,6 +84,8 @@ def refine(
     inner: Window,
     outer: Window,
     kernel: Gaussian,
+    pull: NDArray[np.float64] | None = None,
+    noisier: float = 0.5,
 ) -> Refinement | None:
     """Take Newton steps from near a minimum to the minimum.
 
@@ -101,6 +100,10 @@ def refine(
     inner, outer : (top, bottom, left, right)
         The pixels to compare for sure, and those to compare if they agree as well as the inner ones.
     kernel : Gaussian
+    pull : ndarray of shape (2,), optional
+        By how much the kernel itself may displace the minimum, in pixels.
+    noisier : float
+        The variance of the moving image's noise as a share of both images' together.
 
     Returns
     -------
@@ -111,9 +114,7 @@ def refine(
     inside, around = (_within(window, reference.image.shape, dx, dy) for window in (inner, outer))
     if inside is None or around is None:
         return None
-    objective = kind(
-        reference.image, moving.image, kernel=kernel, reference_mask=reference.mask, moving_mask=moving.mask
-    )
+    objective = kind.of(reference, moving, domain=inside, kernel=kernel)
     blocks = blocks_of(inside)
     rectangles = [*blocks, *_ring(inside, around)]
     visits: list[Visit] = []
@@ -124,9 +125,10 @@ def refine(
         sums = objective.survey(position[0], position[1], rectangles)
         if not visits:
             chosen = _agreeing(sums, len(blocks))
-        survey = objective.describe(sums[chosen])
-        covariance = sandwich(survey.shares, survey.hessian)
-        visits.append(Visit(float(position[0]), float(position[1]), survey.value, survey.gradient))
+        here = float(position[0]), float(position[1])
+        cleaned = objective.without_noise(sums[chosen], *here, noisier=noisier)
+        survey = objective.describe(cleaned.sums)
+        visits.append(Visit(*here, objective.describe(sums[chosen]).value, survey.gradient))
         before, move = move, newton_step(survey.gradient, survey.hessian)
         if float(move @ before) < 0 and float(move @ move) > 0.25 * float(before @ before):
             move = move / 2  # thrown back and forth: the products of the slopes understate the curvature
@@ -135,7 +137,8 @@ def refine(
             lost = True  # no minimum of this loss is near: the images are not what they seem
             break
         position = position + (move if length > _STILL else 0.0)
-        near = max(_NEAR, _NEAR_SHARE * math.sqrt(min(float(np.trace(covariance)), 1.0)))
+        error = math.sqrt(min(float(np.trace(sandwich(survey.shares, survey.hessian))), 1.0))
+        near = max(_NEAR, _NEAR_SHARE * error)
         if length < near or len(visits) == _STEPS:
             break
     if lost:
@@ -143,76 +146,23 @@ def refine(
     return Refinement(
         dx=round(float(position[0]), 9) + 0.0,  # beyond, there is only rounding
         dy=round(float(position[1]), 9) + 0.0,
-        loss=survey.value,
+        loss=visits[-1].loss,
         ncc=correlation(sums[chosen]),
         hessian=survey.hessian,
-        covariance=covariance,
+        spread=spread_of(
+            objective,
+            (reference, moving),
+            cleaned,
+            [r for r, use in zip(rectangles, chosen, strict=True) if use],
+            here,
+            pull,
+        ),
+        variance=variance(sums[chosen]),
         window=around if chosen.all() else inside,
         arrived=not lost and length < near,
         passes=objective.passes,
         visits=visits,
     )
-
-
-def sandwich(shares: NDArray[np.float64], hessian: NDArray[np.float64]) -> NDArray[np.float64]:
-    r"""Return the covariance of a minimiser from the scatter of the gradient between K blocks of the window.
-
-    Parameters
-    ----------
-    shares : ndarray of shape (K, 2)
-        The share of each block in the gradient.
-    hessian : ndarray of shape (2, 2)
-        The curvature of the loss.
-
-    Returns
-    -------
-    ndarray of shape (2, 2)
-        In square pixels; infinite where the loss has no curvature along one of the axes' directions.
-
-    Notes
-    -----
-    .. math:: H^{-1} \left(\frac{K}{K - 2} \sum_k (g_k - \bar g)(g_k - \bar g)'\right) H^{-1}
-
-    It needs no model of the noise, nor of how smoothing correlates it, only blocks that are independent of one another;
-    displacements that differ from place to place count as noise.
-
-    References
-    ----------
-    H. White, "Maximum likelihood estimation of misspecified models", Econometrica 50, 1982.
-
-    Examples
-    --------
-    >>> shares = np.array([[0.1, 0.0], [-0.1, 0.2], [0.1, -0.2], [-0.1, 0.0]])
-    >>> sandwich(shares, np.diag([10.0, 20.0]))
-    array([[ 0.0008, -0.0004],
-           [-0.0004,  0.0004]])
-    """
-    eigenvalues, vectors = np.linalg.eigh(hessian)
-    if not np.isfinite(hessian).all() or len(shares) < 3 or eigenvalues[0] <= 1e-6 * eigenvalues[1]:
-        return _undetermined(eigenvalues, vectors)
-    spread = shares - shares.mean(axis=0)
-    scatter = spread.T @ spread * len(shares) / (len(shares) - 2)
-    inverse = np.linalg.inv(hessian)
-    return np.asarray(inverse @ scatter @ inverse)
-
-
-def blocks_of(window: Window) -> list[Window]:
-    """Cut a window into blocks wider than any correlation of the noise, enough of them to see a scatter."""
-    top, bottom, left, right = window
-    rows, columns = (
-        max(2, min(most, size // _BLOCK)) for most, size in zip(_BLOCKS, (bottom - top, right - left), strict=True)
-    )
-    row_cuts = np.linspace(top, bottom, rows + 1).astype(int).tolist()
-    column_cuts = np.linspace(left, right, columns + 1).astype(int).tolist()
-    return [(y0, y1, x0, x1) for y0, y1 in pairwise(row_cuts) for x0, x1 in pairwise(column_cuts)]
-
-
-def _undetermined(eigenvalues: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return a covariance that is infinite along every axis that the direction without curvature has a part in."""
-    if not np.isfinite(eigenvalues).all() or eigenvalues[1] <= 0:
-        return np.full((2, 2), np.inf)
-    part = np.abs(vectors[:, 0]) > 1e-3
-    return np.where(np.outer(part, part), np.inf, 0.0)
 
 
 def _within(window: Window, shape: tuple[int, ...], dx: float, dy: float) -> Window | None:

@@ -8,9 +8,10 @@ both frames, because the frame of a scan does not move with its content.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
@@ -20,14 +21,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _checks
 from ._checks import Image, InputError, Mask
+from .bandwidth import Choice, choose
 from .bilinear import shift, theta
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
 from .gaussian import Gaussian
 from .losses import MSE, NCC, Objective, Window
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
-from .refinement import Refinement, blocks_of, refine, sandwich
+from .refinement import Refinement, refine
 from .search import Candidate, LagSurface, all_lags, minima, phase_peak, walk
+from .uncertainty import Conditioning, Ellipse, Spread, blocks_of, conditioning, ellipse, sandwich
 from .verdict import DISTINCT_GAP, PRECISE, SIGNIFICANT, SURE, VAGUE_SHARE, Evidence, verdict
 
 T = TypeVar("T")
@@ -48,8 +51,9 @@ _FRAME = 0.1
 # of grey levels as sharp as the pixel grid carries without the blur depending on the fraction; of edges, which are
 # sharper than the image they come from, a little wider
 _KERNELS = {"intensity": Gaussian(0.8), "fine": Gaussian(0.8), "edges": Gaussian(1.0)}
-# pixels: the width of the mean that fine structure is measured from
+# pixels: the width of the mean that a search measures structure from, and that fine structure is measured from
 _COARSE_TONES = 3.0
+_MIDDLE_TONES = 1.0
 # candidates that stand out by this share of the best one, whose exact minima are compared
 _RIVAL = 0.85
 # the correlation of the edges from which on a level is fine enough, and how many levels to try
@@ -85,7 +89,15 @@ class Registration:
     ncc : float
         The correlation of the two images there, in [-1, 1], over the window that was compared.
     covariance : ndarray of shape (2, 2)
-        Of (dx, dy), in square pixels.
+        Of (dx, dy), in square pixels. It assumes that noise is independent from pixel to pixel and that the content is
+        displaced as a whole; where the goodness of fit speaks against it, it is widened to what the image itself shows.
+    degrees_of_freedom : float
+        Of the covariance: infinite if it follows from a model of the noise, few if it is the scatter between blocks.
+    goodness_of_fit : float
+        How widely the gradient scatters from block to block, squared, over what independent noise would give: about 1
+        if the images differ by noise alone, more if something moved or looks different; nan where not known.
+    curvature : ndarray of shape (2, 2)
+        Second derivatives of the negative correlation, per square pixel; see `conditioning`.
     success : bool
         Whether the displacement can be trusted: the status is "converged".
     status : str
@@ -110,6 +122,9 @@ class Registration:
     loss: float
     ncc: float
     covariance: NDArray[np.float64]
+    degrees_of_freedom: float
+    goodness_of_fit: float
+    curvature: NDArray[np.float64]
     success: bool
     status: str
     message: str
@@ -137,6 +152,32 @@ class Registration:
         """The standard errors of dx and dy, in pixels."""
         return float(np.sqrt(self.covariance[0, 0])), float(np.sqrt(self.covariance[1, 1]))
 
+    @property
+    def conditioning(self) -> Conditioning:
+        """The smallest curvature of the loss over the largest, and the direction of the smallest, in degrees."""
+        return conditioning(self.curvature)
+
+    def confidence_ellipse(self, level: float = 0.95) -> Ellipse:
+        """Return the region around (dx, dy) that holds the truth with a probability.
+
+        Parameters
+        ----------
+        level : float
+            The probability, between 0 and 1.
+
+        Returns
+        -------
+        Ellipse
+            With center, semi_axes and angle; infinite where the covariance is.
+
+        Raises
+        ------
+        InputError
+            If the level is not between 0 and 1.
+        """
+        checked = _checks.number_between("level", level, 1e-9, 1 - 1e-9)
+        return ellipse((self.dx, self.dy), self.covariance, checked, self.degrees_of_freedom)
+
     def apply(self, image: ArrayLike, *, boundary: str = "zero") -> NDArray[Any]:
         """Lay an image of the moving frame on the reference: its shape and dtype stay as they are."""
         return shift(image, self.dx, self.dy, boundary=boundary)
@@ -153,6 +194,10 @@ class Registration:
             "ncc": _plain(self.ncc),
             "covariance": [[_plain(v) for v in row] for row in self.covariance],
             "stderr": [_plain(v) for v in self.stderr],
+            "degrees_of_freedom": _plain(self.degrees_of_freedom),
+            "goodness_of_fit": _plain(self.goodness_of_fit),
+            "curvature": [[_plain(v) for v in row] for row in self.curvature],
+            "conditioning": self.conditioning._asdict(),
             "success": self.success,
             "status": self.status,
             "message": self.message,
@@ -174,13 +219,19 @@ class Registration:
         """Rebuild a result from its JSON; the trace, which is not stored, comes back empty."""
         try:
             data = json.loads(text)
-            values = {name: data[name] for name in data if name not in ("convention", "shift_rc", "theta", "stderr")}
-            covariance = np.array([[np.inf if v is None else v for v in row] for row in values.pop("covariance")])
+            derived = ("convention", "shift_rc", "theta", "stderr", "conditioning")
+            values = {name: data[name] for name in data if name not in derived}
+            covariance, curvature = (
+                np.array([[other if v is None else v for v in row] for row in values.pop(name)])
+                for name, other in (("covariance", math.inf), ("curvature", math.nan))
+            )
             runner_up = values.pop("runner_up")
-            values.update({name: math.nan for name in ("loss", "ncc") if values[name] is None})
+            others = {"loss": math.nan, "ncc": math.nan, "goodness_of_fit": math.nan, "degrees_of_freedom": math.inf}
+            values.update({name: other for name, other in others.items() if values[name] is None})
             return cls(
                 **{**values, "window": tuple(values["window"])},
                 covariance=covariance,
+                curvature=curvature,
                 runner_up=None if runner_up is None else tuple(runner_up),
                 trace=np.empty(0, TRACE),
             )
@@ -198,6 +249,18 @@ class _Pair(NamedTuple):
 
     reference: Masked
     moving: Masked
+
+
+class _End(NamedTuple):
+    """Where the last steps led, and at which level."""
+
+    found: Refinement
+    level: int
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the last of them was too short to matter."""
+        return self.found.arrived
 
 
 @dataclass(frozen=True)
@@ -226,6 +289,7 @@ class _Journey:
     evaluations: int = 0
     passes: int = 0
     score: float = math.inf
+    correlation: float = -math.inf
     runner_up: tuple[float, float, float] | None = None
     ambiguity: float = 0.0
     witness: tuple[float, float] = (0.0, 0.0)
@@ -342,36 +406,102 @@ def register(
     count = count_levels(shape, smallest=_COARSEST)
     pyramids = _each(lambda image: build(*image, count), pair, options)
     levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
-    found = _attempt(levels, options)
-    if found.success or options.features != "auto" or method not in SEARCHES:
-        return found
-    other = "intensity" if found.options["features"] == "edges" else "edges"
-    attempts = [_attempt(levels, replace(options, features=other)), *_by_phase(levels, options, found)]
-    sure = (a for a in attempts if a.success and max(a.stderr) <= SURE + VAGUE_SHARE * min(shape))
-    return next(sure, found)
+    if options.features == "auto" and method in SEARCHES:
+        return _choose(levels, options)
+    return _attempt(levels, replace(options, features="intensity" if options.features == "auto" else options.features))
 
 
-def _by_phase(levels: list[_Pair], options: _Options, found: Registration) -> list[Registration]:
-    """Return where a phase correlation leads, if it sees something where other searches saw nothing much."""
+def _choose(levels: list[_Pair], options: _Options) -> Registration:
+    """Return the first attempt that converges; one after the first has to be well determined as well."""
+    first: Registration | None = None
+    for found in _attempts(levels, options):
+        if found.success and (first is None or _sure(found)):
+            return found
+        first = first or found
+    assert first is not None
+    return first
+
+
+def _sure(found: Registration) -> bool:
+    """Say whether a result is determined well enough to make up for what spoke against it."""
+    top, bottom, left, right = found.window
+    return max(found.stderr) <= SURE + VAGUE_SHARE * min(bottom - top, right - left)
+
+
+def _attempts(levels: list[_Pair], options: _Options) -> Iterator[Registration]:
+    """Compare what the two images may share: their intensities, their fine structure or their edges.
+
+    Intensities, if they are alike; else, where phases agree, the fine structure there; else what stands out more.
+    """
+    last = 0 if options.method == "exhaustive" else len(levels) - 1
+    plain, sharp = replace(options, features="intensity"), replace(options, features="edges")
+    try:
+        begin = _search(levels, last, plain)
+    except _checks.UndefinedLossError as error:
+        yield _nothing_to_compare(levels[0].reference.image.shape, str(error), plain)
+        return
+    alike = _alike(levels[last], begin)
+    intensities = _later(levels, plain, (last, begin)) if begin.gap >= DISTINCT_GAP else None
+    if alike and intensities is not None:
+        yield intensities()
+        yield _attempt(levels, sharp)
+    else:
+        # noise hides likeness; what differs by nothing else is alike nevertheless
+        if intensities is not None and intensities().success and _differs_by_noise(intensities()):
+            yield intensities()
+        yield from _by_phase(levels, replace(options, features="fine"), begin)
+        intensities = intensities or _later(levels, plain, (last, begin))
+        edgewise = _searched(levels, last, sharp)
+        edges_found = _later(levels, sharp, None if edgewise is None else (last, edgewise))
+        enough = max(DISTINCT_GAP, begin.gap) if alike else min(DISTINCT_GAP, begin.gap)
+        first_edges = edgewise is not None and edgewise.gap >= enough
+        for attempt in (edges_found, intensities) if first_edges else (intensities, edges_found):
+            yield attempt()
+    for features in ("fine", "edges"):
+        yield from _by_phase(levels, replace(options, features=features), begin)
+
+
+def _later(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey] | None) -> Callable[[], Registration]:
+    """Return a function that makes an attempt when first called, and gives the same result from then on."""
+    return functools.cache(
+        lambda: _attempt(levels, options, None if begin is None else (begin[0], replace(begin[1], rows=[])))
+    )
+
+
+def _differs_by_noise(found: Registration) -> bool:
+    """Say whether the two images differ by nothing but independent noise."""
+    return math.isfinite(found.goodness_of_fit) and math.isinf(found.degrees_of_freedom)
+
+
+def _searched(levels: list[_Pair], level: int, options: _Options) -> _Journey | None:
+    """Return what a search sees; None where there is nothing to compare."""
+    try:
+        return _search(levels, level, options)
+    except _checks.UndefinedLossError:
+        return None
+
+
+def _by_phase(levels: list[_Pair], options: _Options, seen: _Journey) -> Iterator[Registration]:
+    """Yield where a phase correlation leads, if it stands out and a descent confirms it."""
     level = next((n for n, pair in enumerate(levels) if min(pair.reference.image.shape) <= _PHASED), len(levels) - 1)
+    # images that agree and yet do not tell where have too few frequencies for phases to tell
+    repeats = seen.correlation > _REPEATING_ITSELF or (seen.runner_up is not None and seen.runner_up[2] < -_REPEATING)
+    if repeats:
+        return
     peak = phase_peak(*(image.image for image in _cropped(levels[level])))
     asked = all(
         abs(2**level * d - start) <= most
         for d, start, most in zip((peak.dx, peak.dy), options.init, options.max_shift, strict=True)
     )
-    # images that agree and yet do not tell where, or constant ones, have too few frequencies for phases to tell
-    repeats = not found.ncc < _REPEATING_ITSELF or (found.runner_up is not None and found.runner_up[2] < -_REPEATING)
-    if peak.score < _PHASE_SIGNIFICANT or peak.ambiguity > _PHASE_DISTINCT or repeats or not asked:
-        return []
-    start = _Journey(
-        peak.dx, peak.dy, score=SIGNIFICANT * peak.score / _PHASE_SIGNIFICANT, ambiguity=peak.ambiguity, passes=1
-    )
-    ends = [
-        _attempt(levels, replace(options, features=features), (level, replace(start, rows=[])))
-        for features in ("fine", "edges")
-    ]
+    if peak.score < _PHASE_SIGNIFICANT or peak.ambiguity > _PHASE_DISTINCT or not asked:
+        return
+    score = SIGNIFICANT * peak.score / _PHASE_SIGNIFICANT
+    start = _Journey(peak.dx, peak.dy, score=score, ambiguity=peak.ambiguity, passes=1)
+    found = _attempt(levels, options, (level, start))
     # what ends elsewhere followed something that the phases do not see
-    return [end for end in ends if max(abs(end.dx - 2**level * peak.dx), abs(end.dy - 2**level * peak.dy)) <= 2**level]
+    near = max(abs(found.dx - 2**level * peak.dx), abs(found.dy - 2**level * peak.dy)) <= 2**level
+    if found.success and near and _sure(found):
+        yield found
 
 
 def _attempt(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey] | None = None) -> Registration:
@@ -388,17 +518,23 @@ def _descend(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey]
         first, journey = begin
     else:
         first = 0 if options.method == "exhaustive" else len(levels) - 1
-        journey, options = _start(levels, first, options)
+        journey = _start(levels, first, options)
     seen: list[_Pair] = []
     for level in range(first, -1, -1):
         if level < first:
             journey.dx, journey.dy = 2 * journey.dx, 2 * journey.dy
         seen = [*seen, _featured(levels[level], options)][-_LEVELS_TRIED:]
+        if level == 0 < first and options.method == "auto" and options.kernel != "hat":
+            # the level above has come so near that the last steps need no walk before them
+            end = _finish(seen, journey, options)
+            if end is not None and end.arrived:
+                return _smooth_result(end, levels[0], journey, options)
         objective = _objective(_smoothed(seen[-1], options), journey, options)
         _refine(objective, journey, level, options)
-    if options.kernel == "hat":
-        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
-    return _finish(seen, objective, journey, options)
+    end = None if options.kernel == "hat" else _finish(seen, journey, options)
+    if end is None:  # too small for nine taps, if they were wanted
+        return _hat_result(objective, journey, options)
+    return _smooth_result(end, levels[0], journey, options)
 
 
 def _nothing_to_compare(shape: tuple[int, ...], reason: str, options: _Options) -> Registration:
@@ -410,6 +546,9 @@ def _nothing_to_compare(shape: tuple[int, ...], reason: str, options: _Options) 
         loss=math.nan,
         ncc=math.nan,
         covariance=np.full((2, 2), np.inf),
+        degrees_of_freedom=math.inf,
+        goodness_of_fit=math.nan,
+        curvature=np.zeros((2, 2)),
         success=False,
         status="flat",
         message=f"the displacement is not determined: {reason}",
@@ -478,7 +617,7 @@ def _seen(pair: _Pair, options: _Options) -> _Pair:
 def _featured(pair: _Pair, options: _Options) -> _Pair:
     """Return a level as it is, or reduced to its fine structure or to the edges of its smoothed images."""
     if options.features == "fine":
-        return _Pair(*_each(lambda image: band_pass(image, _COARSE_TONES), pair, options))
+        return _Pair(*_each(lambda image: band_pass(image, _MIDDLE_TONES), pair, options))
     if options.features == "edges":
         return _Pair(*_each(lambda image: edges(smoothed(image, options.smooth)), pair, options))
     return pair
@@ -489,22 +628,10 @@ def _smoothed(pair: _Pair, options: _Options) -> _Pair:
     return _Pair(*_each(lambda image: smoothed(image, options.smooth), pair, options))
 
 
-def _start(levels: list[_Pair], first: int, options: _Options) -> tuple[_Journey, _Options]:
-    """Return where to begin on the first level, and the options with the features chosen."""
-    searches = options.method in SEARCHES
-    if options.features != "auto" or not searches:
-        options = replace(options, features="intensity" if options.features == "auto" else options.features)
-        found = _search(levels, first, options)
-        return (found if searches else _at_init(first, found, options)), options
-    options = replace(options, features="intensity")
-    plain = _search(levels, first, options)
-    alike = _alike(levels[first], plain)
-    if alike and plain.gap >= DISTINCT_GAP:
-        return plain, options
-    other = replace(options, features="edges")
-    sharp = _search(levels, first, other)
-    enough = max(DISTINCT_GAP, plain.gap) if alike else min(DISTINCT_GAP, plain.gap)
-    return (sharp, other) if sharp.gap >= enough else (plain, options)
+def _start(levels: list[_Pair], first: int, options: _Options) -> _Journey:
+    """Return where to begin on the first level."""
+    found = _search(levels, first, options)
+    return found if options.method in SEARCHES else _at_init(first, found, options)
 
 
 def _alike(pair: _Pair, journey: _Journey) -> bool:
@@ -512,9 +639,8 @@ def _alike(pair: _Pair, journey: _Journey) -> bool:
     blurred = [halve(smoothed(image, 1.0)) for image in pair]
     dx, dy = journey.dx / 2, journey.dy / 2
     window = _window(blurred[0].image.shape, dx, dy)
-    masks = {"reference_mask": blurred[0].mask, "moving_mask": blurred[1].mask}
     try:
-        return NCC(blurred[0].image, blurred[1].image, domain=window, **masks).value(dx, dy) <= -_ALIKE
+        return NCC.of(*blurred, domain=window).value(dx, dy) <= -_ALIKE
     except _checks.UndefinedLossError:
         return False
 
@@ -554,7 +680,8 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
     if not candidates:
         raise _checks.UndefinedLossError("within max_shift of init too little overlaps to compare")
     best = _contest(candidates, seen, options)
-    journey = _Journey(best.dx, best.dy, score=-best.loss)
+    rho = -float(surface.loss[best.dy + box[1], best.dx + box[0]])
+    journey = _Journey(best.dx, best.dy, score=-best.loss, correlation=rho)
     others = [c for c in candidates if max(abs(c.dx - best.dx), abs(c.dy - best.dy)) > 2]
     if others:
         loss = float(surface.loss[others[0].dy + box[1], others[0].dx + box[0]])
@@ -615,13 +742,8 @@ def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None =
 
 def _objective(pair: _Pair, journey: _Journey, options: _Options) -> Objective:
     """Make the loss of one level, over a window fixed by where the coarser level arrived."""
-    return LOSSES[options.loss](
-        pair.reference.image,
-        pair.moving.image,
-        domain=_window(pair.reference.image.shape, journey.dx, journey.dy, options.border),
-        reference_mask=pair.reference.mask,
-        moving_mask=pair.moving.mask,
-    )
+    window = _window(pair.reference.image.shape, journey.dx, journey.dy, options.border)
+    return LOSSES[options.loss].of(*pair, domain=window)
 
 
 def _refine(objective: Objective, journey: _Journey, level: int, options: _Options) -> None:
@@ -672,85 +794,110 @@ def _record(
         options.callback(level, step, row[2], row[3], row[4])
 
 
-def _finish(seen: list[_Pair], objective: Objective, journey: _Journey, options: _Options) -> Registration:
+def _finish(seen: list[_Pair], journey: _Journey, options: _Options) -> _End | None:
     """Take the last steps with the Gaussian kernel, at the finest level that shows one scene in both images.
 
     Edges of two different exposures share less the finer they are: grain, dust, what moved in between. Below the level
     where most of their variance is shared, a fit follows whatever happens to agree best.
     """
-    kernel = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
-    end, level = None, 0
-    for tried, pair in enumerate(reversed(seen)):
-        shape = pair.reference.image.shape
-        inner = _window(shape, journey.dx / 2**tried, journey.dy / 2**tried, options.border)
-        outer = _window(shape, journey.dx / 2**tried, journey.dy / 2**tried, 0.0) if options.border is None else inner
-        found = refine(
-            LOSSES[options.loss], *pair, (journey.dx / 2**tried, journey.dy / 2**tried),
-            inner=inner, outer=outer, kernel=kernel,
-        )  # fmt: skip
+    end: _End | None = None
+    for level, pair in enumerate(reversed(seen)):
+        shape, start = pair.reference.image.shape, (journey.dx / 2**level, journey.dy / 2**level)
+        inner = _window(shape, *start, options.border)
+        choice = _kernel(pair, start, inner, options)._asdict()
+        outer = _window(shape, *start, 0.0) if options.border is None else inner
+        found = refine(LOSSES[options.loss], *pair, start, inner=inner, outer=outer, **choice)
         if found is None:
             break
         journey.passes += found.passes
         journey.evaluations += found.passes
-        if end is None or not end.arrived or _fitter(found, tried - level, end, options):
-            end, level = found, tried
-        if end.arrived and _fine(end, options):
+        if end is None or not end.arrived or _fitter(found, level - end.level, end.found, options):
+            end = _End(found, level)
+        if end.arrived and _fine(end.found, options):
             break
-    if end is None:  # too small for nine taps
-        return _result(objective, journey, _covariance(objective, journey.dx, journey.dy), options)
-    for step, visit in enumerate(end.visits):
-        _record(journey, level, step, visit.dx, visit.dy, visit.loss, visit.gradient, options)
-    journey.dx, journey.dy, journey.arrived = end.dx * 2**level, end.dy * 2**level, end.arrived
-    return _result(objective, journey, end.covariance * 4**level, options, end, level)
+    return end
+
+
+def _kernel(pair: _Pair, start: tuple[float, float], window: Window, options: _Options) -> Choice:
+    """Return the kernel of the last steps: as given, for grey levels by their spectra, otherwise by the features."""
+    usual = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
+    free = options.kernel is None and options.features == "intensity"
+    fitting = choose(*pair, start, window) if free else choose(*pair, start, window, widths=(usual.sigma,))
+    return fitting or Choice(usual, np.zeros(2))
 
 
 def _fine(end: Refinement, options: _Options) -> bool:
     """Say whether a level is good enough to look no further up."""
     if options.features == "edges" and options.loss == "ncc":
         return -end.loss >= _SHARED
-    return end.spread <= PRECISE
+    return _error(end) <= PRECISE
+
+
+def _error(end: Refinement) -> float:
+    """Return the root of the summed variances, in pixels of the level."""
+    return math.sqrt(float(np.trace(end.spread.covariance)))
 
 
 def _fitter(found: Refinement, levels: int, end: Refinement, options: _Options) -> bool:
     """Say whether what a coarser level found is to be preferred."""
     if options.features == "edges" and options.loss == "ncc":
         return found.arrived
-    return found.arrived and found.spread * 2**levels < _MARKEDLY * end.spread
+    return found.arrived and _error(found) * 2**levels < _MARKEDLY * _error(end)
 
 
-def _covariance(objective: Objective, dx: float, dy: float) -> NDArray[np.float64]:
-    """Return the covariance of the minimiser of a bilinear loss, from blocks of its window."""
-    shares = objective.gradient_by_blocks(dx, dy, blocks=blocks_of(objective.domain))
-    return sandwich(shares, objective.hessian(dx, dy))
+def _hat_result(objective: Objective, journey: _Journey, options: _Options) -> Registration:
+    """Return the result of a descent on a bilinear loss."""
+    at = journey.dx, journey.dy
+    value, hessian = objective.value(*at), objective.hessian(*at)
+    ncc = -value if options.loss == "ncc" else objective.correlation(*at)
+    if options.loss == "mse":
+        hessian = hessian / max(2 * objective.reference_variance(), 1e-300)
+    blocks = blocks_of(objective.domain)
+    covariance = sandwich(objective.gradient_by_blocks(*at, blocks=blocks), objective.hessian(*at))
+    spread = Spread(covariance, float(len(blocks) - 2), math.nan, True)
+    return _result(objective.shape, journey, options, value, ncc, hessian, spread, objective.domain)
+
+
+def _smooth_result(end: _End, finest: _Pair, journey: _Journey, options: _Options) -> Registration:
+    """Return the result of the last steps."""
+    found, level, scale = end.found, end.level, 2**end.level
+    for step, visit in enumerate(found.visits):
+        _record(journey, level, step, visit.dx, visit.dy, visit.loss, visit.gradient, options)
+    journey.dx, journey.dy, journey.arrived = found.dx * scale, found.dy * scale, found.arrived
+    hessian = found.hessian / scale**2
+    if options.loss == "mse":
+        hessian = hessian / max(2 * found.variance, 1e-300)
+    top, bottom, left, right = found.window
+    window = top * scale, bottom * scale, left * scale, right * scale
+    shape = finest.reference.image.shape[0], finest.reference.image.shape[1]
+    spread = found.spread._replace(covariance=found.spread.covariance * scale**2)
+    return _result(shape, journey, options, found.loss, found.ncc, hessian, spread, window)
 
 
 def _result(
-    objective: Objective,
+    shape: tuple[int, int],
     journey: _Journey,
-    covariance: NDArray[np.float64],
     options: _Options,
-    end: Refinement | None = None,
-    level: int = 0,
+    value: float,
+    ncc: float,
+    hessian: NDArray[np.float64],
+    spread: Spread,
+    window: Window,
 ) -> Registration:
-    """Judge the end of a journey."""
+    """Judge the end of a journey; the Hessian is that of the negative correlation."""
     dx, dy = journey.dx, journey.dy
-    value = end.loss if end is not None else objective.value(dx, dy)
-    hessian = end.hessian / 4**level if end is not None else objective.hessian(dx, dy)
-    top, bottom, left, right = end.window if end is not None else objective.domain
-    height, width = objective.shape
+    height, width = shape
     overlap = max(0.0, 1 - abs(dx) / width) * max(0.0, 1 - abs(dy) / height)
-    ncc = -value if options.loss == "ncc" else end.ncc if end is not None else objective.correlation(dx, dy)
-    if options.loss == "mse":
-        hessian = hessian / max(2 * objective.reference_variance(), 1e-300)
     beyond = any(
         abs(d - start) > most for d, start, most in zip((dx, dy), options.init, options.max_shift, strict=True)
     )
     status, message = verdict(
         Evidence(
-            shape=objective.shape,
+            shape=shape,
             ncc=ncc,
             hessian=hessian,
-            covariance=covariance,
+            covariance=spread.covariance,
+            like_noise=spread.like_noise,
             score=journey.score,
             ambiguity=journey.ambiguity,
             runner_up=journey.runner_up,
@@ -767,12 +914,15 @@ def _result(
         dy=dy,
         loss=value,
         ncc=ncc,
-        covariance=covariance,
+        covariance=spread.covariance,
+        degrees_of_freedom=spread.degrees_of_freedom,
+        goodness_of_fit=spread.goodness_of_fit,
+        curvature=hessian,
         success=status == "converged",
         status=status,
         message=message,
         overlap=overlap,
-        window=(top * 2**level, bottom * 2**level, left * 2**level, right * 2**level),
+        window=window,
         runner_up=journey.runner_up,
         n_steps=len(journey.rows),
         n_evaluations=journey.evaluations,

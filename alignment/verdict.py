@@ -53,6 +53,15 @@ MESSAGES = {
 }
 
 
+# what is added where error bars are wider than noise would make them
+WIDENED = (
+    "; what the images do not share does not look like noise (something moved, or looks different), and the error bars "
+    "are widened to its scatter over the image"
+)
+# pixels: below this standard error nobody needs to know
+VISIBLE = 0.01
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What a registration knows of its own end.
@@ -74,6 +83,8 @@ class Evidence:
         The displacement that a search sees, where a descent ended elsewhere.
     arrived, beyond_bound, of_edges : bool
         Whether the descent converged, left the box it was given, looked at edges.
+    like_noise : bool
+        Whether what the images do not share looks like independent noise.
     overlap, min_overlap : float
         The shares of the frame that overlap, and that must.
     """
@@ -91,6 +102,7 @@ class Evidence:
     overlap: float
     min_overlap: float
     of_edges: bool
+    like_noise: bool = True
 
     @property
     def spread(self) -> float:
@@ -98,6 +110,11 @@ class Evidence:
         if not np.isfinite(self.covariance).all():
             return math.inf
         return math.sqrt(max(float(np.linalg.eigvalsh(self.covariance)[1]), 0.0))
+
+    @property
+    def visibly_unlike_noise(self) -> bool:
+        """Whether the images differ by more than noise, and by so much that it shows in the error bars."""
+        return not self.like_noise and self.spread >= VISIBLE
 
     @property
     def flat(self) -> bool:
@@ -145,7 +162,8 @@ def verdict(evidence: Evidence) -> tuple[str, str]:
         "not converged": not e.arrived,
     }
     status = next((doubt for doubt, applies in doubts.items() if applies), "converged")
-    return status, MESSAGES[status].format(**details)
+    message = MESSAGES[status].format(**details)
+    return status, message + WIDENED if status == "converged" and e.visibly_unlike_noise else message
 
 
 def direction(hessian: NDArray[np.float64]) -> str:

@@ -94,7 +94,8 @@ def phase_correlate(reference: Image, moving: Image, bounds: Bounds) -> Answer:
         height -= 1
     while cv2.getOptimalDFTSize(width) % 2:
         width -= 1
-    reference, moving = (np.ascontiguousarray(image[:height, :width]) for image in (reference, moving))
+    # copies: phaseCorrelate writes into its inputs
+    reference, moving = (np.array(image[:height, :width]) for image in (reference, moving))
     window = cv2.createHanningWindow((width, height), cv2.CV_32F)
     (dx, dy), _ = cv2.phaseCorrelate(reference, moving, window)
     return Answer(dx, dy)

@@ -9,7 +9,8 @@ from alignment import datasets
 from alignment.gaussian import Gaussian
 from alignment.losses import MSE, NCC
 from alignment.pyramid import Masked
-from alignment.refinement import blocks_of, refine, sandwich
+from alignment.refinement import refine
+from alignment.uncertainty import blocks_of, sandwich
 
 INNER, OUTER = (14, 106, 14, 116), (0, 120, 0, 130)
 
@@ -90,5 +91,5 @@ def test_errors_are_as_large_as_stated():
     ratios = []
     for seed in range(120):
         end = run(pair(noise=0.06, seed=seed), (1.3, -0.7))
-        ratios += [(end.dx - 1.3) ** 2 / end.covariance[0, 0], (end.dy + 0.7) ** 2 / end.covariance[1, 1]]
+        ratios += [(end.dx - 1.3) ** 2 / end.spread.covariance[0, 0], (end.dy + 0.7) ** 2 / end.spread.covariance[1, 1]]
     assert 0.65 < np.mean(ratios) < 1.6

@@ -1,0 +1,204 @@
+"""Covariances and ellipses, held against simulated truth and against closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import ndimage, stats
+
+from alignment import InputError, Registration, register
+from alignment.gaussian import Gaussian
+from alignment.losses import MSE, NCC
+from alignment.pyramid import Masked
+from alignment.uncertainty import blocks_of, conditioning, confidence_factor, ellipse, spread_of
+
+
+def scene(shape, dx=0.0, dy=0.0, blur=1.5, seed=0):
+    """Return a random scene, displaced by turning its phases."""
+    height, width = shape
+    spectrum = np.fft.fft2(np.random.default_rng(seed).standard_normal(shape))
+    ky, kx = 2 * np.pi * np.fft.fftfreq(height)[:, None], 2 * np.pi * np.fft.fftfreq(width)[None, :]
+    levels = np.fft.ifft2(spectrum * np.exp(-(blur**2) * (kx**2 + ky**2) / 2 - 1j * (kx * dx + ky * dy))).real
+    return levels / levels.std()
+
+
+@pytest.mark.parametrize("level", [0.1, 0.68, 0.95, 0.999])
+def test_the_factor_is_a_quantile(level):
+    assert confidence_factor(level, math.inf) == pytest.approx(stats.chi2.ppf(level, 2), rel=1e-12)
+    for dof in (4, 9, 22):
+        hotelling = 2 * dof / (dof - 1) * stats.f.ppf(level, 2, dof - 1)
+        assert confidence_factor(level, dof) == pytest.approx(hotelling, rel=1e-10)
+
+
+def test_the_ellipse_is_the_level_line_of_the_covariance():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        factor = rng.normal(size=(2, 2))
+        covariance = factor @ factor.T
+        region = ellipse((1.0, -2.0), covariance, 0.9, math.inf)
+        rim = region.outline(50) - region.center
+        distance = np.einsum("ni,ij,nj->n", rim, np.linalg.inv(covariance), rim)
+        np.testing.assert_allclose(distance, confidence_factor(0.9, math.inf), rtol=1e-8)
+        inside, outside = 0.99 * rim + region.center, 1.01 * rim + region.center
+        assert all(region.contains(*point) for point in inside)
+        assert not any(region.contains(*point) for point in outside)
+
+
+def test_ellipses_without_width_and_without_bound():
+    line = ellipse((0.0, 0.0), np.diag([1.0, 0.0]), 0.95, math.inf)
+    assert line.contains(1.0, 0.0)
+    assert not line.contains(1.0, 0.1)
+    assert not line.contains(9.0, 0.0)
+    assert ellipse((3.0, 4.0), np.full((2, 2), np.inf), 0.95, math.inf).contains(1e9, -1e9)
+    assert ellipse((3.0, 4.0), np.zeros((2, 2)), 0.95, math.inf).contains(3.0, 4.0)
+
+
+@pytest.mark.parametrize("angle", [0.0, 30.0, 90.0, 135.0])
+def test_the_conditioning_names_the_direction_that_is_not_seen(angle):
+    turn = math.radians(angle)
+    along = np.array([math.cos(turn), math.sin(turn)])
+    found = conditioning(np.eye(2) - 0.99 * np.outer(along, along))
+    assert found.ratio == pytest.approx(0.01)
+    assert found.angle == pytest.approx(angle, abs=1e-6)
+    assert conditioning(np.full((2, 2), np.nan)) == (0.0, 0.0)
+    assert conditioning(np.zeros((2, 2))).ratio == 0
+
+
+def test_the_ellipse_of_stripes_lies_along_them():
+    rng = np.random.default_rng(1)
+    stripes = np.sin(np.arange(120) / 3) * np.ones((110, 1)) + 0.2 * ndimage.gaussian_filter(
+        rng.normal(size=(110, 120)), 2
+    )
+    pair = [stripes + rng.normal(0, 0.05, stripes.shape) for _ in range(2)]
+    found = register(*pair, max_shift=3)
+    region = found.confidence_ellipse()
+    assert region.semi_axes[0] > 2 * region.semi_axes[1]
+    assert abs(region.angle - 90) < 15
+    assert abs(found.conditioning.angle - 90) < 15
+    assert found.conditioning.ratio < 0.2
+
+
+@pytest.mark.parametrize("kind", [MSE, NCC])
+@pytest.mark.parametrize("noises", [(0.3, 0.3), (0.1, 0.5)])
+@pytest.mark.parametrize("shape", [(90, 100), (300, 60)])
+def test_the_modelled_noise_of_the_gradient_is_that_of_many_draws(kind, noises, shape):
+    """The gradient at the true displacement, over 300 draws of noise, against the covariance from one draw."""
+    at, kernel = (0.3, -0.2), Gaussian(0.8)
+    clean = scene(shape), scene(shape, *at)
+    window = (8, shape[0] - 8, 8, shape[1] - 8)
+    rectangles = blocks_of(window)
+    gradients, modelled = [], []
+    for draw in range(300):
+        rng = np.random.default_rng(1000 + draw)
+        pair = [Masked(image + rng.normal(0, noise, shape)) for image, noise in zip(clean, noises, strict=True)]
+        objective = kind.of(*pair, domain=window, kernel=kernel)
+        noisier = noises[1] ** 2 / (noises[0] ** 2 + noises[1] ** 2)
+        cleaned = objective.without_noise(objective.survey(*at, rectangles), *at, noisier=noisier)
+        gradients.append(objective.describe(cleaned.sums).gradient)
+        if draw < 10:
+            twice = kind.of(*pair, domain=window, kernel=kernel.twice()).survey(*at, rectangles)
+            modelled.append(objective.gradient_noise(twice, cleaned, *at).sum(axis=0))
+    expected, found = np.mean(modelled, axis=0), np.cov(np.array(gradients).T)
+    ratio = np.diag(found) / np.diag(expected)
+    assert (np.abs(ratio - 1) < 0.25).all(), ratio  # 300 draws tell a variance to 8 %, three times over
+    # and without the noise's own share the gradient is centred on nothing
+    mean = np.mean(gradients, axis=0) / np.sqrt(np.diag(found) / len(gradients))
+    assert np.abs(mean).max() < 3.5, mean
+
+
+def test_noise_left_in_pulls_a_narrow_kernel():
+    """The surprise that `without_noise` is for: the noise's share depends on the fraction, and biases the gradient.
+
+    What is left after it is the scene's own pull under so narrow a kernel, known without noise.
+    """
+    shape, at = (100, 110), (0.25, 0.0)
+    clean = scene(shape, blur=2.5), scene(shape, *at, blur=2.5)
+    window, left, taken = (8, 92, 8, 102), [], []
+    for draw in range(60):
+        rng = np.random.default_rng(1000 + draw)
+        pair = [Masked(image + rng.normal(0, 0.5, shape)) for image in clean]
+        objective = MSE.of(*pair, domain=window, kernel=Gaussian(0.5))
+        sums = objective.survey(*at, [window])
+        left.append(objective.describe(sums).gradient[0])
+        taken.append(objective.describe(objective.without_noise(sums, *at).sums).gradient[0])
+    still = MSE.of(*(Masked(image) for image in clean), domain=window, kernel=Gaussian(0.5))
+    pull = still.value_and_gradient(*at)[1][0]
+    off = [abs(np.mean(g) - pull) / (np.std(g) / math.sqrt(len(g))) for g in (left, taken)]
+    assert off[0] > 10
+    assert off[1] < 4
+
+
+def spread(pair, window=(8, 112, 8, 132), at=(0.3, -0.2)):
+    objective = NCC.of(*pair, domain=window, kernel=Gaussian(0.8))
+    rectangles = blocks_of(window)
+    cleaned = objective.without_noise(objective.survey(*at, rectangles), *at)
+    return spread_of(objective, pair, cleaned, rectangles, at)
+
+
+def test_noise_looks_like_noise_and_motion_does_not():
+    shape, at, plain, fits = (120, 140), (0.3, -0.2), 0, []
+    for seed in range(20):
+        rng = np.random.default_rng(1000 + seed)  # not the scene's own numbers
+        pair = [Masked(s + rng.normal(0, 0.2, shape)) for s in (scene(shape, seed=seed), scene(shape, *at, seed=seed))]
+        found = spread(pair)
+        plain += found.like_noise
+        fits.append(found.goodness_of_fit)
+    assert plain >= 19
+    assert 0.8 < np.mean(fits) < 1.2
+    assert math.isinf(found.degrees_of_freedom)
+    # the lower half moves half a pixel further
+    torn = scene(shape, *at)
+    torn[60:] = scene(shape, at[0] + 0.5, at[1])[60:]
+    rng = np.random.default_rng(1001)
+    moved = spread([Masked(scene(shape) + rng.normal(0, 0.02, shape)), Masked(torn + rng.normal(0, 0.02, shape))])
+    assert not moved.like_noise
+    assert moved.goodness_of_fit > 5
+    assert moved.degrees_of_freedom < 20
+    assert math.sqrt(moved.covariance[0, 0]) > 0.03
+
+
+def test_what_moved_is_said():
+    shape = (120, 140)
+    torn = scene(shape, 3.3, -1.2)
+    torn[60:] = scene(shape, 3.8, -1.2)[60:]
+    found = register(scene(shape), torn, max_shift=6)
+    assert found.success
+    assert "does not look like noise" in found.message
+    assert max(found.stderr) > 0.03
+
+
+def test_the_level_of_an_ellipse_is_checked_and_all_of_it_survives_json():
+    rng = np.random.default_rng(1000)
+    pair = [s + rng.normal(0, 0.2, s.shape) for s in (scene((90, 100)), scene((90, 100), 1.3, 0.4))]
+    found = register(*pair)
+    for level in (0, 1, -1, math.nan, "0.9"):
+        with pytest.raises(InputError, match="level is"):
+            found.confidence_ellipse(level)
+    again = Registration.from_json(found.to_json())
+    assert again.confidence_ellipse(0.9) == found.confidence_ellipse(0.9)
+    assert again.conditioning == found.conditioning
+    assert again.goodness_of_fit == found.goodness_of_fit
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", ["ncc", "mse"])
+@pytest.mark.parametrize(("noises", "shape"), [((0.2, 0.2), (100, 110)), ((0.05, 0.3), (160, 60))])
+def test_ellipses_hold_the_truth_as_often_as_they_say(loss, noises, shape):
+    """Of 400 pairs; by chance alone 95 % would come out between 92 and 98, in 999 of 1,000 such runs."""
+    held = []
+    for seed in range(400):
+        rng = np.random.default_rng(1000 + seed)  # not the scene's own numbers
+        at = rng.uniform(-2, 2, 2)
+        pair = [
+            image + rng.normal(0, noise, shape)
+            for image, noise in zip(
+                (scene(shape, seed=seed % 40), scene(shape, *at, seed=seed % 40)), noises, strict=True
+            )
+        ]
+        found = register(*pair, loss=loss, max_shift=5, features="intensity")
+        held.append([found.confidence_ellipse(level).contains(*at) for level in (0.68, 0.95)])
+    share = np.mean(held, axis=0)
+    assert 0.60 <= share[0] <= 0.76, share
+    assert 0.915 <= share[1] <= 0.985, share
