@@ -23,15 +23,19 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 import numpy.typing as npt
 
+from . import srgb
 from ._checks import InputError
+from ._version import __version__
 
 __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "as_float",
     "check_writable",
+    "encode_image",
     "image_format",
     "read_image",
+    "read_resolution",
     "replace_file",
     "to_dtype",
     "write_image",
@@ -67,6 +71,7 @@ _TEXT: Final = frozenset(range(32, 127)) | {9, 10, 13}
 _JPEG_SIDE: Final = 65_500  # pixels; the format's own limit
 _JPEG_COMMENT: Final = 65_533  # bytes in one marker segment
 _RANGE_SLACK: Final = 1e-4  # how far rounding may carry a float image out of [0, 1]
+_FINEST: Final = 1e6  # pixels per inch; what says more is no resolution
 
 _ADVICE: Final = "give a TIFF, PNG or JPEG image"
 
@@ -642,6 +647,8 @@ def write_image(
     overwrite: bool = False,
     dtype: npt.DTypeLike | None = None,
     description: str | None = None,
+    resolution: tuple[float, float] | None = None,
+    colour_space: str | None = None,
 ) -> None:
     """Write an image so that either the complete file appears or nothing.
 
@@ -659,6 +666,10 @@ def write_image(
     description : str, optional
         A text to keep with the image: the image description of a TIFF, the text "Description" of a PNG, the comment
         of a JPEG.
+    resolution : (float, float), optional
+        Pixels per inch across and down. PNG stores whole pixels per metre, JPEG whole pixels per inch.
+    colour_space : {"srgb"}, optional
+        Attach the ICC profile of sRGB, for colour images only. The numbers stay as they are.
 
     Raises
     ------
@@ -669,7 +680,8 @@ def write_image(
     Notes
     -----
     The file is written under a temporary name in the same folder, flushed to the disk and renamed. JPEG is written at
-    quality 95 without subsampling of the colours. TIFF is written without compression.
+    quality 95 without subsampling of the colours. TIFF is written without compression. Equal arguments give equal
+    bytes.
 
     Examples
     --------
@@ -681,18 +693,78 @@ def write_image(
     ...     read_image(path)
     array([[128, 128]], dtype=uint8)
     """
-    name = os.fspath(path)
+    prepared = _prepared(os.fspath(path), image, dtype, description, resolution, colour_space)
+    with replace_file(path, overwrite=overwrite) as file:
+        _encode(file, *prepared)
+
+
+def encode_image(
+    file: BinaryIO,
+    path: Pathlike,
+    image: npt.ArrayLike,
+    *,
+    dtype: npt.DTypeLike | None = None,
+    description: str | None = None,
+    resolution: tuple[float, float] | None = None,
+    colour_space: str | None = None,
+) -> None:
+    """Write an image into an open file, for instance that of `replace_file`.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for reading and writing.
+    path : str or path
+        Its suffix chooses the format; nothing is written there.
+    image, dtype, description, resolution, colour_space
+        As in `write_image`.
+
+    Raises
+    ------
+    InputError
+        As `write_image`.
+
+    Examples
+    --------
+    >>> import io, numpy as np
+    >>> from alignment.imagefiles import encode_image
+    >>> file = io.BytesIO()
+    >>> encode_image(file, "black.png", np.zeros((2, 2), np.uint8))
+    >>> file.getvalue()[1:4]
+    b'PNG'
+    """
+    _encode(file, *_prepared(os.fspath(path), image, dtype, description, resolution, colour_space))
+
+
+def _prepared(
+    name: str,
+    image: npt.ArrayLike,
+    dtype: npt.DTypeLike | None,
+    description: str | None,
+    resolution: tuple[float, float] | None,
+    colour_space: str | None,
+) -> tuple[str, Image, dict[str, Any]]:
+    """Return the format, the numbers to store and what else to tell the plugin, or raise what is wrong with them."""
     kind = image_format(name)
     array = _storable(name, kind, image, dtype)
     options = _writer_options(name, kind, array, description)
-    with replace_file(name, overwrite=overwrite) as file:
-        import imageio.v3 as iio
+    return (
+        kind,
+        array,
+        options | _resolution_options(name, kind, resolution) | _space_options(name, array, colour_space),
+    )
 
-        plugin = "tifffile" if kind == "TIFF" else "pillow"
-        with _quiet_decoders:
-            iio.imwrite(
-                file, array, plugin=plugin, extension={"TIFF": ".tif", "PNG": ".png", "JPEG": ".jpg"}[kind], **options
-            )
+
+def _encode(file: BinaryIO, kind: str, array: Image, options: dict[str, Any]) -> None:
+    """Have the plugin of the format write an image into an open file."""
+    import imageio.v3 as iio
+
+    plugin = "tifffile" if kind == "TIFF" else "pillow"
+    extension = {"TIFF": ".tif", "PNG": ".png", "JPEG": ".jpg"}[kind]
+    if "iccprofile" in options and kind != "TIFF":
+        options = {("icc_profile" if key == "iccprofile" else key): value for key, value in options.items()}
+    with _quiet_decoders:
+        iio.imwrite(file, array, plugin=plugin, extension=extension, **options)
 
 
 def _storable(name: str, kind: str, image: npt.ArrayLike, dtype: npt.DTypeLike | None) -> Image:
@@ -756,7 +828,11 @@ def _writer_options(name: str, kind: str, array: Image, description: str | None)
         raise InputError(f"{name} cannot hold a description with a null character in it; remove it.")
     text = None if description is None else description.encode("utf-8", errors="replace")
     if kind == "TIFF":
-        options: dict[str, Any] = {"photometric": "rgb" if array.ndim == 3 else "minisblack", "metadata": None}
+        options: dict[str, Any] = {
+            "photometric": "rgb" if array.ndim == 3 else "minisblack",
+            "metadata": None,
+            "software": f"alignment {__version__}",
+        }
         return options if text is None else options | {"description": text}
     if kind == "JPEG":
         if text is not None and len(text) > _JPEG_COMMENT:
@@ -773,6 +849,101 @@ def _writer_options(name: str, kind: str, array: Image, description: str | None)
     information = PngInfo()
     information.add_itxt("Description", text.decode("utf-8") if text else "")
     return {"pnginfo": information}
+
+
+def _resolution_options(name: str, kind: str, resolution: tuple[float, float] | None) -> dict[str, Any]:
+    """Say how many pixels an inch has, as the plugin wants to hear it."""
+    if resolution is None:
+        return {}
+    across, down = (float(number) for number in resolution)
+    if not (0 < across <= _FINEST and 0 < down <= _FINEST):
+        raise InputError(
+            f"{name} cannot be marked with a resolution of {(across, down)} pixels per inch; "
+            f"give two numbers above 0, up to {_FINEST:g}."
+        )
+    if kind == "TIFF":
+        return {"resolution": (across, down), "resolutionunit": "INCH"}
+    return {"dpi": (across, down)}
+
+
+def _space_options(name: str, array: Image, colour_space: str | None) -> dict[str, Any]:
+    """Attach the profile of the colour space."""
+    if colour_space is None:
+        return {}
+    if colour_space != "srgb" or array.ndim != 3:
+        kind = "a colour" if array.ndim == 3 else "a grey"
+        raise InputError(
+            f"{name} is {kind} image and cannot be marked as {colour_space!r}; give 'srgb', for a colour image."
+        )
+    return {"iccprofile": srgb.profile()}
+
+
+def read_resolution(path: Pathlike) -> tuple[float, float] | None:
+    """Read how many pixels per inch a scanner has noted in an image file.
+
+    Parameters
+    ----------
+    path : str or path
+        A TIFF, PNG or JPEG file.
+
+    Returns
+    -------
+    (float, float) or None
+        Pixels per inch across and down the upright image, as `read_image` returns it; None where the file does not
+        say, or says what cannot be.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be opened, or is no image.
+
+    Examples
+    --------
+    >>> import numpy as np, pathlib, tempfile
+    >>> from alignment.imagefiles import read_resolution, write_image
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "scan.tif")
+    ...     write_image(path, np.zeros((4, 4), np.uint8), resolution=(1200, 1200))
+    ...     read_resolution(path)
+    (1200.0, 1200.0)
+    """
+    name = os.fspath(path)
+    with _open_regular(name) as file, _quiet_decoders:
+        kind = _recognise(name, file.read(32))
+        file.seek(0)
+        try:
+            found, orientation = (_tiff_resolution if kind == "TIFF" else _pillow_resolution)(kind, file)
+        except Exception:  # broken metadata say nothing about the picture
+            return None
+    if found is None or not all(0 < number <= _FINEST for number in found):
+        return None
+    return (found[1], found[0]) if orientation in (5, 6, 7, 8) else found
+
+
+def _tiff_resolution(kind: str, file: BinaryIO) -> tuple[tuple[float, float] | None, int]:
+    """Return the resolution of the first page of a TIFF, and its orientation."""
+    import tifffile
+
+    with tifffile.TiffFile(file) as tiff:
+        tags = tiff.pages.first.tags
+        unit = tags.valueof(296, default=2)
+        scale = {2: 1.0, 3: 2.54}.get(int(unit))  # inches, centimetres
+        across, down = (tags.valueof(code) for code in (282, 283))
+        if scale is None or across is None or down is None:
+            return None, 1
+        pair = (scale * across[0] / across[1], scale * down[0] / down[1])
+        return pair, int(tags.valueof(274, default=1))
+
+
+def _pillow_resolution(kind: str, file: BinaryIO) -> tuple[tuple[float, float] | None, int]:
+    """Return the resolution of a PNG or JPEG, and its orientation."""
+    from PIL import JpegImagePlugin, PngImagePlugin
+
+    opened = PngImagePlugin.PngImageFile if kind == "PNG" else JpegImagePlugin.JpegImageFile
+    with opened(file) as picture:
+        noted = picture.info.get("dpi")
+        pair = None if noted is None else (float(noted[0]), float(noted[1]))
+        return pair, _exif_orientation(picture)
 
 
 def check_writable(path: Pathlike, *, overwrite: bool = False) -> None:

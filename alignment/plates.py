@@ -3,32 +3,57 @@ r"""Glass plates: three grey exposures stacked on one scan, turned into one colo
 Sergei Prokudin-Gorskii exposed one plate three times, through a blue, a green and a red filter, from the top. The scan
 shows them inside black frames on white paper, each a little displaced, because the camera and the scene moved.
 
+Each of the three pairs of channels is registered, and the three answers are solved for two displacements: going round
+the channels has to end where it began, and how far it does not says what the answers are worth.
+
 All rectangles are (top, bottom, left, right) in pixels of the plate file, bottom and right exclusive.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _checks
 from ._checks import Image, InputError
+from .composition import CROPS, Crop, check_crop, compose
+from .exposures import CHANNELS, Rectangle, check_exposures, find_exposures, names_of
+from .exposures import is_negative as looks_negative
+from .pyramid import Masked, smooth
 from .registration import LOSSES, Registration, register
+from .scans import block_mean, grey
 
-Rectangle = tuple[int, int, int, int]
+__all__ = [
+    "CHANNELS", "CROPS", "FEATURES", "Colorization", "InputError", "Rectangle", "colorize", "compose",
+    "find_exposures",
+]  # fmt: skip
 
-CHANNELS = ("red", "green", "blue")
-ORDERS = {"bgr": ("blue", "green", "red"), "rgb": ("red", "green", "blue")}
-CROPS = ("auto", "overlap", "none")
+FEATURES = ("auto", "edges", "fine", "intensity", "normalised")
 
-# the smallest exposure that can show anything to align
-_SMALLEST = 24
-# the share of each side that paper, and within an exposure its frame, may take
-_PAPER = 0.15
-_FRAME = 0.1
+# the share of each side of an exposure that is not compared: what is left of frames, tapes and chips
+_BORDER = 0.1
+# pixels along the short side of an exposure that are enough: more show the grain, and how the emulsion has warped
+_ENOUGH = 1024
+# pixels along the short side when features are tried
+_TRIED = 360
+# how many times as precise others have to be than edges, which are where they are whatever the colour
+_PREFERRED = 1.5
+# of the short side: the standard deviation of a displacement's mean over a plate, whose parts have moved on their own
+_WARP = 3e-4
+# of that deviation: what difference in precision is none
+_NEGLIGIBLE = 0.1
+# the closure in units of its standard deviation beyond which the three answers contradict each other
+_CONTRADICTION = 4.0
+# what a pair that did not converge counts, in units of the variance of one that did
+_DOUBTED = 1e4
+# pixels, and the share of the short side: the width of the mean and the scatter of a locally normalised form
+_LOCAL, _LOCAL_SHARE = 4.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -42,16 +67,25 @@ class Colorization:
     reference : str
         The channel that the other two were laid on.
     registrations : dict
-        For each of the other two channels a `Registration`; its (dx, dy) is between pixel (0, 0) of the channel's own
-        rectangle and of the reference's.
+        For each of the other two channels a `Registration`; its (dx, dy), between pixel (0, 0) of the channel's own
+        rectangle and of the reference's, and their covariance are those that all three pairs together give.
     exposures : dict
-        The rectangle of each channel on the plate; all are of one size.
+        The rectangle of each channel on the plate.
     crop : (top, bottom, left, right)
         The part of the plate, within the reference's rectangle, that the photograph shows.
     success : bool
-        Whether both registrations converged.
+        Whether the displacements can be trusted.
     status, message : str
         "converged" or the first doubt, and a sentence.
+    closure : (float, float)
+        What is left, along x and y in pixels, after going round: from the reference to one channel, to the other and
+        back.
+    pairs : dict
+        The three registrations as they were, by names such as "red on green", whose options say what was compared.
+    inverted : bool
+        Whether the scan was recognised as a negative; the photograph is a positive.
+    notes : tuple of str
+        What else to know: a sentence for each.
     """
 
     rgb: NDArray[Any]
@@ -62,6 +96,15 @@ class Colorization:
     success: bool
     status: str
     message: str
+    closure: tuple[float, float] = (0.0, 0.0)
+    pairs: dict[str, Registration] = field(default_factory=dict)
+    inverted: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def displacements(self) -> dict[str, tuple[float, float]]:
+        """(dx, dy) of the other two channels, as `compose` takes them."""
+        return {name: (r.dx, r.dy) for name, r in self.registrations.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the picture as plain numbers, strings and lists."""
@@ -73,7 +116,31 @@ class Colorization:
             "exposures": {name: list(rectangle) for name, rectangle in self.exposures.items()},
             "crop": list(self.crop),
             "registrations": {name: result.to_dict() for name, result in self.registrations.items()},
+            "closure": list(self.closure),
+            "pairs": {name: result.to_dict() for name, result in self.pairs.items()},
+            "inverted": self.inverted,
+            "notes": list(self.notes),
         }
+
+
+class _Pair(NamedTuple):
+    """Two channels, the moving one first."""
+
+    moving: str
+    reference: str
+
+    def __str__(self) -> str:
+        """Return the name that the pair goes by."""
+        return f"{self.moving} on {self.reference}"
+
+
+class _Solution(NamedTuple):
+    """Displacements from the reference that agree best with what was found pair by pair."""
+
+    moves: dict[str, NDArray[np.float64]]
+    covariances: dict[str, NDArray[np.float64]]
+    closure: NDArray[np.float64]
+    contradiction: float
 
 
 def colorize(
@@ -82,30 +149,36 @@ def colorize(
     reference: str = "green",
     loss: str = "ncc",
     order: str = "bgr",
-    crop: str = "auto",
+    crop: Crop = "auto",
     features: str = "auto",
     max_shift: float | tuple[float, float] | None = None,
+    exposures: Mapping[str, Rectangle] | None = None,
     threads: int = 1,
 ) -> Colorization:
-    """Turn the scan of a plate into a colour photograph.
+    r"""Turn the scan of a plate into a colour photograph.
 
     Parameters
     ----------
-    plate : array_like of shape (H, W) or (H, W, 3)
+    plate : array_like of shape (H, W) or (H, W, C)
         The scan, the three exposures above one another; of a colour scan the mean of its channels is used.
     reference : {"green", "red", "blue"}
         The channel that stays where it is.
     loss : {"ncc", "mse"}
         What the registration minimises.
-    order : {"bgr", "rgb"}
-        The filters from the top of the plate down.
-    crop : {"auto", "overlap", "none"}
-        What to show: the part that all three channels cover without their frames, with them, or the whole rectangle.
-    features : {"auto", "edges", "fine", "intensity"}
-        What is compared. A colour is bright in one exposure and dark in the next, but its edge is an edge in all;
-        "auto" keeps to intensities only where they agree very well.
+    order : str
+        The letters r, g and b in the order of the filters from the top of the plate down.
+    crop : {"auto", "overlap", "none"} or (top, bottom, left, right)
+        What to show: the part that all three channels cover without damaged borders, all that they cover, the whole
+        rectangle of the reference, or a rectangle inside it, in pixels of the plate.
+    features : {"auto", "edges", "fine", "intensity", "normalised"}
+        What is compared. A colour is bright in one exposure and dark in the next, but its edge is an edge in all; fine
+        structure is what differs from the mean around, and locally normalised it is divided by its scatter there too.
+        "auto" tries them on each pair at a coarse level and takes what agrees, going round the channels, most
+        precisely.
     max_shift : float or (float, float), optional
-        Largest displacement to consider, in pixels; a fifth of the exposure unless given.
+        Largest displacement between two rectangles to consider, in pixels; a fifth of the exposure unless given.
+    exposures : mapping, optional
+        The rectangle of each channel, by hand. Otherwise they are found, see `find_exposures`.
     threads : int
         As in `register`.
 
@@ -118,6 +191,19 @@ def colorize(
     InputError
         If the plate is too small, constant, or an option is unknown.
 
+    Notes
+    -----
+    With :math:`d_p` the displacement found for the pair p of channels :math:`a` on :math:`b`, and :math:`\Sigma_p` its
+    covariance with a term for the emulsion, which has warped since, the displacements c minimise
+
+    .. math:: \sum_p (c_a - c_b - d_p)' \Sigma_p^{-1} (c_a - c_b - d_p), \qquad c_{reference} = 0.
+
+    A pair that did not converge by itself counts next to nothing. If three that did contradict each other, the answer
+    is "not converged", and the two that correlate best make the picture.
+
+    Exposures of more than about 1500 pixels a side are registered at half their size, or a quarter: what is finer is
+    grain. Their displaced channels are sampled at full size, once.
+
     Examples
     --------
     >>> from alignment import datasets
@@ -128,125 +214,250 @@ def colorize(
     """
     _checks.one_of("reference", reference, CHANNELS)
     _checks.one_of("loss", loss, tuple(LOSSES))
-    _checks.one_of("crop", crop, CROPS)
-    grey = _grey(plate)
-    exposures = find_exposures(grey, order=order)
-    channels = {name: grey[top:bottom, left:right] for name, (top, bottom, left, right) in exposures.items()}
-    height, width = channels[reference].shape
-    reach = (width / 5, height / 5) if max_shift is None else max_shift
-    registrations = {
-        name: register(
-            channels[reference], channels[name], loss=loss, features=features, max_shift=reach, border=_FRAME
-        )
-        for name in CHANNELS
-        if name != reference
-    }
-    laid = {name: registrations[name].apply(c) if name in registrations else c for name, c in channels.items()}
-    shown = _crop(laid, registrations, crop)
-    top, _, left, _ = exposures[reference]
-    doubtful = {name: result for name, result in registrations.items() if not result.success}
+    _checks.one_of("features", features, FEATURES)
+    crop = check_crop(crop)
+    names_of(order)
+    _checks.whole_number("threads", threads, at_least=1)
+    scan = grey(plate)
+    rectangles, inverted, notes = _exposures(scan, exposures, order)
+    others = [name for name in CHANNELS if name != reference]
+    pairs = [_Pair(others[0], reference), _Pair(others[1], reference), _Pair(others[0], others[1])]
+    found = _registered(scan, rectangles, pairs, loss, features, _reach(max_shift, rectangles), threads)
+    warp = _WARP * min(_common(rectangles))
+    solution = _solve(found, reference, warp)
+    verdict, used = _judged(found, solution)
+    if used != list(found):
+        solution = _solve({p: found[p] for p in used}, reference, warp)._replace(closure=solution.closure)
+    registrations = {p.moving: _agreed(found[p], solution, p.moving, verdict) for p in pairs[:2]}
+    moves = {name: (r.dx, r.dy) for name, r in registrations.items()}
+    rgb, shown = compose(scan, rectangles, moves, reference=reference, crop=crop, inverted=inverted)
+    status, message = verdict
     return Colorization(
-        rgb=np.stack([laid[name][shown[0] : shown[1], shown[2] : shown[3]] for name in CHANNELS], axis=-1),
+        rgb=rgb,
         reference=reference,
         registrations=registrations,
-        exposures=exposures,
-        crop=(top + shown[0], top + shown[1], left + shown[2], left + shown[3]),
-        success=not doubtful,
-        status=next((result.status for result in doubtful.values()), "converged"),
-        message="; ".join(f"{name}: {result.message}" for name, result in doubtful.items()) or "converged",
+        exposures=rectangles,
+        crop=shown,
+        success=status == "converged",
+        status=status,
+        message="; ".join([message, *notes]),
+        closure=(float(solution.closure[0]), float(solution.closure[1])),
+        pairs={str(pair): result for pair, result in found.items()},
+        inverted=inverted,
+        notes=tuple(notes),
     )
 
 
-def find_exposures(plate: Image, *, order: str = "bgr") -> dict[str, Rectangle]:
-    """Find the three exposures: what is left inside the paper, cut into thirds.
+def _exposures(
+    scan: Image, given: Mapping[str, Rectangle] | None, order: str
+) -> tuple[dict[str, Rectangle], bool, list[str]]:
+    """Return the rectangles, whether the scan is a negative, and what there is to say about both."""
+    if given is None:
+        found = find_exposures(scan, order=order)
+        rectangles, inverted, seen = found.rectangles, found.inverted, found.found
+    else:
+        rectangles, inverted, seen = check_exposures(given, scan.shape), looks_negative(scan), True
+    notes = ["the scan is a negative: black and white are exchanged"] if inverted else []
+    if not seen:
+        notes.append("no frames were seen between the exposures: equal thirds were taken, look at them")
+    return rectangles, inverted, notes
 
-    Parameters
-    ----------
-    plate : ndarray of shape (H, W)
-    order : {"bgr", "rgb"}
-        The filters from the top down.
 
-    Returns
-    -------
-    dict
-        The rectangle of each channel, all of one size.
+def _reach(max_shift: float | tuple[float, float] | None, rectangles: Mapping[str, Rectangle]) -> tuple[float, float]:
+    """Return the largest displacement along x and y between the reference and another channel."""
+    if max_shift is None:
+        height, width = _common(rectangles)
+        return width / 5, height / 5
+    both = (max_shift, max_shift) if np.ndim(max_shift) == 0 else _checks.pair_of_numbers("max_shift", max_shift)
+    return _checks.positive_number("max_shift", both[0]), _checks.positive_number("max_shift", both[1])
 
-    Raises
-    ------
-    InputError
-        If the plate is constant or too small.
+
+def _common(rectangles: Mapping[str, Rectangle]) -> tuple[int, int]:
+    """Return the largest height and width that all rectangles have."""
+    sides = np.array(list(rectangles.values()))
+    return int((sides[:, 1] - sides[:, 0]).min()), int((sides[:, 3] - sides[:, 2]).min())
+
+
+def _registered(
+    scan: Image,
+    rectangles: Mapping[str, Rectangle],
+    pairs: list[_Pair],
+    loss: str,
+    features: str,
+    reach: tuple[float, float],
+    threads: int,
+) -> dict[_Pair, Registration]:
+    """Register the three pairs of channels, at the size that shows what there is to see."""
+    height, width = _common(rectangles)
+    factor = 2 ** max(0, int(math.log2(min(height, width) / _ENOUGH)))
+    channels = {
+        name: block_mean(scan[top : top + height, left : left + width], factor)
+        for name, (top, _, left, _) in rectangles.items()
+    }
+    # between the two channels that move, twice as far
+    reaches = {p: tuple((1 + (p is pairs[2])) * r / factor for r in reach) for p in pairs}
+
+    def aligned(pair: _Pair, seen: str, images: Mapping[str, Image], coarser: int = 1) -> Registration:
+        x, y = (max(r / coarser, 1.0) for r in reaches[pair])
+        return _compared(
+            images[pair.reference], images[pair.moving], seen,
+            loss=loss, max_shift=(x, y), border=_BORDER, threads=threads,
+        )  # fmt: skip
+
+    if features != "auto":
+        found = {pair: aligned(pair, features, channels) for pair in pairs}
+    else:
+        coarser = max(1, round(min(height, width) / factor / _TRIED))
+        small = channels if coarser == 1 else {name: block_mean(image, coarser) for name, image in channels.items()}
+        tried = {p: {f: aligned(p, f, small, coarser) for f in FEATURES[1:]} for p in pairs}
+        chosen = _choose(tried, _WARP * min(height, width) / factor / coarser)
+        found = {p: tried[p][f] if coarser == 1 else aligned(p, f, channels) for p, f in chosen.items()}
+        again = {p: aligned(p, "auto", channels) for p, result in found.items() if not result.success}
+        found.update({p: result for p, result in again.items() if result.success})
+    return {pair: _enlarged(result, factor) for pair, result in found.items()}
+
+
+def _compared(reference: Image, moving: Image, features: str, **options: Any) -> Registration:
+    """Register two images by any of the features."""
+    if features != "normalised":
+        return register(reference, moving, features=features, **options)
+    result = register(_normalised(reference), _normalised(moving), features="intensity", **options)
+    return replace(result, options={**result.options, "features": features})
+
+
+def _normalised(image: Image) -> Image:
+    r"""Return an image less its local mean, divided by its local scatter: in shadow as in light.
+
+    What scatters less than a tenth of the usual is left small, for it is noise.
     """
-    names = ORDERS[_checks.one_of("order", order, tuple(ORDERS))]
-    if plate.shape[0] < 3 * _SMALLEST or plate.shape[1] < _SMALLEST:
-        raise InputError(
-            f"the plate has {plate.shape[1]} x {plate.shape[0]} pixels (width x height), too few for three exposures "
-            f"above one another; give at least {_SMALLEST} x {3 * _SMALLEST}"
+    wide = max(_LOCAL, _LOCAL_SHARE * min(image.shape))
+    fine = image - smooth(Masked(image), wide).image
+    scatter = np.sqrt(np.maximum(smooth(Masked(fine * fine), wide).image, 0))
+    least = 0.1 * float(np.mean(scatter, dtype=np.float64))
+    return np.asarray(fine / np.maximum(scatter, max(least, 1e-12)), image.dtype)
+
+
+def _choose(tried: Mapping[_Pair, Mapping[str, Registration]], warp: float) -> dict[_Pair, str]:
+    """Return what to compare on each pair: what agrees, going round the channels, and is precise."""
+    pairs = list(tried)
+    best = {pair: min(tried[pair], key=lambda f, of=tried[pair]: (not of[f].success, _spread(of[f]))) for pair in pairs}  # type: ignore[misc]
+
+    def cost(choice: tuple[str, ...]) -> float:
+        found = {pair: tried[pair][name] for pair, name in zip(pairs, choice, strict=True)}
+        if not all(result.success for result in found.values()):
+            return math.inf
+        closed = _closure(found, warp)[1]
+        spreads = sum(math.log(_spread(result) + _NEGLIGIBLE * warp) for result in found.values())
+        return closed**2 + 2 * (spreads + math.log(_PREFERRED) * sum(name != "edges" for name in choice))
+
+    choices = list(itertools.product(*(tried[pair] for pair in pairs)))
+    cheapest = min(choices, key=cost)
+    return dict(zip(pairs, cheapest, strict=True)) if math.isfinite(cost(cheapest)) else best
+
+
+def _spread(result: Registration) -> float:
+    """Return the root of the summed variances of a displacement, in pixels."""
+    return math.sqrt(max(float(np.trace(result.covariance)), 0.0))
+
+
+def _closure(found: Mapping[_Pair, Registration], warp: float) -> tuple[NDArray[np.float64], float]:
+    """Return what is left after going round the three channels, and how many of its standard deviations that is."""
+    first, second, across = found.values()
+    left = np.array([first.dx - second.dx - across.dx, first.dy - second.dy - across.dy])
+    covariance = sum((r.covariance for r in found.values()), 3 * warp**2 * np.eye(2))
+    if not np.isfinite(covariance).all():
+        return left, 0.0
+    return left, math.sqrt(float(left @ np.linalg.solve(covariance, left)))
+
+
+def _solve(found: Mapping[_Pair, Registration], reference: str, warp: float) -> _Solution:
+    """Return the displacements from the reference that agree best with those of two or three pairs."""
+    names = [name for name in CHANNELS if name != reference]
+    normal, right = np.zeros((4, 4)), np.zeros(4)
+    for pair, result in found.items():
+        design = np.zeros((2, 4))
+        for name, sign in ((pair.moving, 1.0), (pair.reference, -1.0)):
+            if name != reference:
+                design[:, 2 * names.index(name) : 2 * names.index(name) + 2] = sign * np.eye(2)
+        weight = np.linalg.inv(_trusted(result, warp))
+        normal += design.T @ weight @ design
+        right += design.T @ weight @ np.array([result.dx, result.dy])
+    covariance = np.linalg.inv(normal)
+    solution = covariance @ right
+    closure, contradiction = _closure(found, warp) if len(found) == 3 else (np.zeros(2), 0.0)
+    parts = {name: np.s_[2 * n : 2 * n + 2] for n, name in enumerate(names)}
+    return _Solution(
+        moves={name: solution[part] for name, part in parts.items()},
+        covariances={name: np.asarray(covariance[part, part], np.float64) for name, part in parts.items()},
+        closure=closure,
+        contradiction=contradiction,
+    )
+
+
+def _trusted(result: Registration, warp: float) -> NDArray[np.float64]:
+    """Return the covariance that a pair counts with: its own, the warp of the emulsion, and doubt."""
+    own = result.covariance if np.isfinite(result.covariance).all() else 1e6 * np.eye(2)
+    trusted = own + warp**2 * np.eye(2)
+    return trusted if result.success else _DOUBTED * (trusted + np.eye(2))
+
+
+def _judged(found: Mapping[_Pair, Registration], solution: _Solution) -> tuple[tuple[str, str], list[_Pair]]:
+    """Return the status and its sentence, and the pairs that make the picture."""
+    sure = [pair for pair, result in found.items() if result.success]
+    doubted = {pair: result for pair, result in found.items() if not result.success}
+    if len(sure) == 3 and solution.contradiction > _CONTRADICTION:
+        x, y = solution.closure
+        worst = min(found, key=lambda pair: found[pair].ncc)
+        sentence = (
+            f"the three pairs of channels contradict each other: going round them ends ({x:.1f}, {y:.1f}) px from "
+            f"where it began; {worst}, which correlate least, were left out: look at the picture, or try other features"
         )
-    if plate.min() == plate.max():
-        raise InputError(f"the plate is constant: every pixel is {plate.flat[0]}; give a scan with three exposures")
-    top, bottom = _without_paper(plate)
-    left, right = _without_paper(plate.T)
-    height = (bottom - top) // 3
-    return {name: (top + i * height, top + (i + 1) * height, left, right) for i, name in enumerate(names)}
+        return ("not converged", sentence), [pair for pair in found if pair != worst]
+    if len(sure) == 3:
+        return ("converged", "converged"), list(found)
+    if len(sure) == 2:
+        [(pair, result)] = doubted.items()
+        return ("converged", f"converged, though {pair} alone did not ({result.status})"), list(found)
+    status = next(iter(doubted.values())).status
+    return (status, "; ".join(f"{pair}: {result.message}" for pair, result in doubted.items())), list(found)
 
 
-def _grey(plate: ArrayLike) -> Image:
-    """Return the plate as one grey image of its own dtype."""
-    clean, mask = _checks.image("plate", plate, channels=True)
-    if mask is not None:
-        raise InputError("the plate has pixels that are not finite; give a scan in which every pixel has a grey level")
-    array = np.asarray(plate)
-    if array.ndim == 2:
-        native: Image = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
-        return native if array.dtype.kind in "iu" else clean
-    mean = array.mean(axis=2, dtype=np.float64)
-    grey: Image = np.rint(mean).astype(array.dtype) if array.dtype.kind in "iu" else mean.astype(clean.dtype)
-    return grey
+def _agreed(pair: Registration, solution: _Solution, name: str, verdict: tuple[str, str]) -> Registration:
+    """Return the registration of one channel on the reference with what all pairs together say."""
+    move, covariance = solution.moves[name], solution.covariances[name]
+    status, message = verdict
+    if status not in ("converged", "not converged") and not pair.success:
+        status, message = pair.status, pair.message
+    height, width = pair.window[1] + pair.window[0], pair.window[3] + pair.window[2]
+    return replace(
+        pair,
+        dx=float(move[0]),
+        dy=float(move[1]),
+        covariance=covariance,
+        success=status == "converged",
+        status=status,
+        message=message,
+        overlap=max(0.0, 1 - abs(move[0]) / width) * max(0.0, 1 - abs(move[1]) / height),
+    )
 
 
-def _without_paper(plate: Image) -> tuple[int, int]:
-    """Return the first and last row (exclusive) that are not mostly paper: the brightest tone, up to the border."""
-    levels = plate[:: max(1, plate.shape[0] // 512), :: max(1, plate.shape[1] // 512)]
-    dark, bright = np.percentile(levels, (1, 99))
-    paper = bright - 0.15 * (bright - dark)
-    mostly = np.median(plate[:, :: max(1, plate.shape[1] // 512)], axis=1) >= paper
-    most = round(_PAPER * len(mostly))
-    first = next((i for i in range(most) if not mostly[i]), 0)
-    last = next((i for i in range(most) if not mostly[-1 - i]), 0)
-    return first, len(mostly) - last
-
-
-def _crop(laid: dict[str, Image], registrations: dict[str, Registration], crop: str) -> Rectangle:
-    """Return what to show of the reference's rectangle."""
-    height, width = next(iter(laid.values())).shape
-    if crop == "none":
-        return 0, height, 0, width
-    dx = [0.0, *(result.dx for result in registrations.values())]
-    dy = [0.0, *(result.dy for result in registrations.values())]
-    top, bottom = int(np.ceil(-min(dy))), height - int(np.ceil(max(dy)))
-    left, right = int(np.ceil(-min(dx))), width - int(np.ceil(max(dx)))
-    if crop == "auto":
-        inside = [image[max(top, 0) : bottom, max(left, 0) : right] for image in laid.values()]
-        top, bottom = (a + b for a, b in zip((top, bottom), _framed(inside), strict=True))
-        left, right = (a + b for a, b in zip((left, right), _framed([image.T for image in inside]), strict=True))
-    if bottom - top < _SMALLEST or right - left < _SMALLEST:
-        return 0, height, 0, width  # displaced beyond sense: show all, the status says why
-    return max(top, 0), bottom, max(left, 0), right
-
-
-def _framed(images: list[Image]) -> tuple[int, int]:
-    """Return how many rows to drop at the top, and (negative) at the bottom, to be rid of the frames of all channels.
-
-    A frame ends in a step of the row means that is out of scale with those of the picture; the innermost step counts.
-    """
-    first = last = 0
-    for image in images:
-        margin = round(0.1 * image.shape[1])
-        means = image[:, margin : image.shape[1] - margin].mean(axis=1, dtype=np.float64)
-        steps = np.abs(np.convolve(means, [1, 1, 0, -1, -1], mode="same")) / 2
-        most = max(2, round(_FRAME * len(means)))
-        usual = np.median(steps[most:-most]) + 0.02 * np.ptp(means)
-        high = np.nonzero(steps[2:-2] > 5 * usual)[0] + 2
-        first = max(first, max((int(i) + 3 for i in high if i < most), default=0))
-        last = max(last, max((len(means) - int(i) + 2 for i in high if i >= len(means) - most), default=0))
-    return first, -last
+def _enlarged(result: Registration, factor: int) -> Registration:
+    """Return a registration of images that were reduced by a power of two in pixels of the full ones."""
+    if factor == 1:
+        return result
+    trace = result.trace.copy()
+    trace["level"] += int(math.log2(factor))
+    trace["dx"] *= factor
+    trace["dy"] *= factor
+    top, bottom, left, right = (factor * side for side in result.window)
+    runner = result.runner_up
+    return replace(
+        result,
+        dx=factor * result.dx,
+        dy=factor * result.dy,
+        covariance=factor**2 * result.covariance,
+        window=(top, bottom, left, right),
+        curvature=result.curvature / factor**2,
+        runner_up=None if runner is None else (factor * runner[0], factor * runner[1], runner[2]),
+        trace=trace,
+    )

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from alignment import InputError, __version__, cli, commands, datasets, plates, read_image, registration, write_image
+from alignment import (
+    InputError,
+    __version__,
+    cli,
+    colour,
+    commands,
+    datasets,
+    plates,
+    read_image,
+    registration,
+    write_image,
+)
+from alignment.imagefiles import read_resolution
+from alignment.sidecar import read_record
 
 FROZEN = {"input", "output", "success", "status", "message", "reference", "exposures", "crop", "registrations"}
 
@@ -280,7 +296,7 @@ def test_depth(inside, quick, stored, option, suffix, dtype):
     image = np.linspace(0, 1, 9 * 12 * 10).reshape(36, 30)
     write_image("p.tif", image, dtype=stored)
     assert cli.main(["colorize", "p.tif", "--dtype", option]) == 0
-    assert files() == ["p.tif", f"p_color{suffix}"]
+    assert files() == ["p.tif", f"p_color{suffix}", "p_shifts.json"]
     assert read_image(f"p_color{suffix}").dtype == dtype
 
 
@@ -295,18 +311,21 @@ def test_a_format_that_cannot_hold_the_depth_is_refused_before_the_work(inside, 
 
 def test_output_may_be_a_folder_that_is_made(plate, quick):
     assert cli.main(["colorize", plate, "-o", "some/where"]) == 0
-    assert files() == ["plate.png", str(Path("some/where/plate_color.png"))]
+    assert files() == [
+        "plate.png",
+        *(str(Path("some/where", f"plate_{name}")) for name in ("color.png", "shifts.json")),
+    ]
 
 
 def test_output_may_be_a_folder_with_a_dot_that_exists(plate, quick):
     Path("v1.png").mkdir()
     assert cli.main(["colorize", plate, "-o", "v1.png"]) == 0
-    assert files() == ["plate.png", str(Path("v1.png/plate_color.png"))]
+    assert files() == ["plate.png", *(str(Path("v1.png", f"plate_{name}")) for name in ("color.png", "shifts.json"))]
 
 
 def test_output_may_be_a_file(plate, quick):
     assert cli.main(["colorize", plate, "-o", "out.tif"]) == 0
-    assert files() == ["out.tif", "plate.png"]
+    assert files() == ["out.tif", "out_shifts.json", "plate.png"]
 
 
 def test_dry_run_writes_nothing(plate, quick, capsys):
@@ -411,7 +430,8 @@ def test_the_others_still_get_done(plate, quick, capsys):
     _text(Path("letter.jpg"))
     assert cli.main(["colorize", "letter.jpg", plate, "gone.png", "-o", "made"]) == 1
     out, err = capsys.readouterr()
-    assert files() == ["letter.jpg", str(Path("made/plate_color.png")), "plate.png"]
+    made = [str(Path("made", f"plate_{name}")) for name in ("color.png", "shifts.json")]
+    assert files() == ["letter.jpg", *made, "plate.png"]
     assert err.count("alignment: error: ") == 2
     assert out.splitlines()[-1] == "3 plates: 1 done, 0 not converged, 2 failed"
 
@@ -496,6 +516,402 @@ def test_interrupted(plate, quick, capsys):
     assert cli.main(["colorize", plate, plate.replace("plate", "other")]) == 130
     assert capsys.readouterr() == ("", "alignment: interrupted\n")
     assert files() == ["plate.png"]
+
+
+# colorize: records, and doing again
+
+
+class Killed(BaseException):
+    """The end of a process that nothing in it can stop, other than that what it has begun to write is tidied up."""
+
+
+def picture_and_record():
+    return Path("plate_color.png"), Path("plate_shifts.json")
+
+
+def test_a_record_lies_beside_the_picture(plate, quick):
+    assert cli.main(["colorize", plate, "--crop", "overlap"]) == 0
+    picture, record = picture_and_record()
+    held = read_record(record)
+    assert held.output.matches(picture)
+    assert held.input.matches(plate)
+    assert held.options["crop"] == "overlap"
+    assert held.displacements == {"red": (-2.25, -0.5), "blue": (3.5, -0.5)}
+    data = json.loads(record.read_text())
+    assert data.keys() >= FROZEN - {"input", "output"}
+    assert data["registrations"]["red"]["stderr"] == [None, None]
+
+
+def test_what_is_done_and_unchanged_is_not_done_again(plate, quick, capsys):
+    assert cli.main(["colorize", plate, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)["plates"][0]
+    before = {path: path.stat().st_mtime_ns for path in picture_and_record()}
+    assert cli.main(["colorize", plate, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["plates"][0]
+    assert len(quick.calls) == 1
+    assert (first.pop("done_before"), again.pop("done_before")) == (False, True)
+    assert first.pop("seconds") > 0 <= again.pop("seconds")
+    assert first == again
+    assert {path: path.stat().st_mtime_ns for path in picture_and_record()} == before
+    assert cli.main(["colorize", plate]) == 0
+    assert "plate.png: done before, and nothing has changed; --force does it again" in capsys.readouterr().out
+
+
+def test_what_did_not_converge_before_still_has_not(plate, quick, capsys):
+    quick.success = False
+    assert cli.main(["colorize", plate]) == 3
+    assert cli.main(["colorize", plate]) == 3
+    assert len(quick.calls) == 1
+
+
+def test_force_does_it_again_but_replaces_only_what_is_ours(plate, quick, capsys):
+    assert cli.main(["colorize", plate]) == 0
+    assert cli.main(["colorize", plate, "--force"]) == 0
+    assert len(quick.calls) == 2
+    write_image("plate_color.png", np.zeros((4, 4, 3), np.uint8), overwrite=True)  # somebody has retouched it
+    capsys.readouterr()
+    assert cli.main(["colorize", plate, "--force"]) == 1
+    assert "plate_color.png exists already; give --overwrite" in one_sentence(capsys)
+    assert read_image("plate_color.png").shape == (4, 4, 3)
+    assert cli.main(["colorize", plate]) == 1
+    assert cli.main(["colorize", plate, "--overwrite"]) == 0
+    assert read_image("plate_color.png").shape != (4, 4, 3)
+
+
+CHANGES = [
+    (["--crop", "none"], "with another crop"),
+    (["--gamma", "1.5"], "with another gamma"),
+    (["--reference", "red", "--loss", "mse"], "with another loss and reference"),
+]
+
+
+@pytest.mark.parametrize(("options", "says"), CHANGES, ids=[says for _, says in CHANGES])
+def test_other_options_are_other_work(plate, quick, capsys, options, says):
+    assert cli.main(["colorize", plate]) == 0
+    old = Path("plate_color.png").read_bytes()
+    capsys.readouterr()
+    assert cli.main(["colorize", plate, *options]) == 1
+    assert f"plate_color.png exists already, made {says}; give --overwrite" in one_sentence(capsys)
+    assert Path("plate_color.png").read_bytes() == old
+    assert cli.main(["colorize", plate, *options, "--overwrite"]) == 0
+    assert cli.main(["colorize", plate, *options]) == 0
+    assert len(quick.calls) == 2
+
+
+def test_another_plate_of_the_same_name_is_other_work(plate, quick, capsys, demo):
+    assert cli.main(["colorize", plate]) == 0
+    write_image(plate, demo.plate[::-1], overwrite=True)
+    capsys.readouterr()
+    assert cli.main(["colorize", plate]) == 1
+    assert "made from another plate, or another state of it" in one_sentence(capsys)
+    assert cli.main(["colorize", plate, "--overwrite"]) == 0
+
+
+def test_another_version_is_other_work(plate, quick, capsys):
+    assert cli.main(["colorize", plate]) == 0
+    record = Path("plate_shifts.json")
+    record.write_text(record.read_text().replace(f"alignment {__version__}", "alignment 0.0.1"))
+    capsys.readouterr()
+    assert cli.main(["colorize", plate]) == 1
+    assert "made by version 0.0.1; give --overwrite" in one_sentence(capsys)
+
+
+def test_a_record_of_another_picture_is_not_replaced(plate, quick, capsys):
+    assert cli.main(["colorize", plate]) == 0
+    capsys.readouterr()
+    assert cli.main(["colorize", plate, "--dtype", "16"]) == 1
+    assert "plate_shifts.json exists already, made with another dtype" in one_sentence(capsys)
+    assert files() == ["plate.png", "plate_color.png", "plate_shifts.json"]
+
+
+def test_a_foreign_file_in_the_place_of_the_record_is_kept(plate, quick, capsys):
+    Path("plate_shifts.json").write_text('{"mine": 1}')
+    assert cli.main(["colorize", plate]) == 1
+    assert "plate_shifts.json exists already; give --overwrite" in one_sentence(capsys)
+    assert quick.calls == []
+
+
+def test_a_record_without_its_picture_is_an_interrupted_run(plate, quick):
+    assert cli.main(["colorize", plate]) == 0
+    Path("plate_color.png").unlink()
+    assert cli.main(["colorize", plate]) == 0
+    assert len(quick.calls) == 2
+    assert read_image("plate_color.png").ndim == 3
+
+
+@pytest.mark.parametrize("renamed", [0, 1, 2])
+@pytest.mark.parametrize("death", [KeyboardInterrupt, Killed])
+def test_stopped_between_any_two_renamings(plate, quick, monkeypatch, renamed, death):
+    """Whoever is stopped leaves nothing damaged, and the next run completes, without being told to overwrite."""
+    from alignment import imagefiles
+
+    true_rename, count = imagefiles._rename, []
+
+    def rename(*names, **options):
+        if len(count) == renamed:
+            raise death
+        count.append(names)
+        true_rename(*names, **options)
+
+    monkeypatch.setattr(imagefiles, "_rename", rename)
+    if renamed < 2:
+        with pytest.raises(Killed) if death is Killed else nullcontext():
+            cli.main(["colorize", plate])
+    monkeypatch.setattr(imagefiles, "_rename", true_rename)
+    assert set(files()) <= {"plate.png", "plate_shifts.json", "plate_color.png"}  # no temporary file
+    assert not Path("plate_color.png").exists()
+    assert cli.main(["colorize", plate]) == 0
+    held = read_record("plate_shifts.json")
+    assert held.output.matches("plate_color.png")
+
+
+def test_results_are_no_plates(plate, quick, capsys, demo):
+    write_image("plate10.png", demo.plate)
+    assert cli.main(["colorize", "*.png"]) == 0
+    assert [call[0].shape for call in quick.calls] == [demo.plate.shape] * 2
+    assert cli.main(["colorize", "."]) == 0
+    assert cli.main(["colorize", "plate.png", "plate10.png", "plate_color.png", "plate10_color.png", "-v"]) == 0
+    assert "2 pictures of earlier runs are left out" in capsys.readouterr().err
+    assert sum(call[0].shape == demo.plate.shape for call in quick.calls) == 2  # besides the warming up of -v
+    assert len(files()) == 6
+    assert cli.main(["colorize", "plate_color.png", "plate10_color.png"]) == 2
+
+
+# colorize: many plates
+
+
+@pytest.fixture
+def folder(inside, demo):
+    """Return the names of three plates in a folder, in the order in which people count."""
+    names = ["p1.png", "p2.png", "p10.png"]
+    Path("scans").mkdir()
+    for name in names:
+        write_image(Path("scans", name), demo.plate)
+    Path("scans/notes.txt").write_text("nothing to see")
+    Path("scans/.hidden.png").write_text("nothing to see")
+    return [str(Path("scans", name)) for name in names]
+
+
+@pytest.mark.parametrize("given", ["scans", "scans/*.png", "sc*/p*", "**/p*.png"])
+def test_folders_and_patterns_in_natural_order(folder, quick, capsys, given):
+    assert cli.main(["colorize", given, "-o", "made", "--json"]) == 0
+    assert [entry["input"] for entry in json.loads(capsys.readouterr().out)["plates"]] == folder
+
+
+def test_a_name_with_signs_of_a_pattern_is_a_name(inside, quick, demo):
+    write_image("plate[1].png", demo.plate)
+    assert cli.main(["colorize", "plate[1].png"]) == 0
+    assert Path("plate[1]_color.png").exists()
+
+
+def test_a_pattern_that_matches_nothing(folder, quick, capsys):
+    assert cli.main(["colorize", "scans/*.tif"]) == 1
+    assert "scans/*.tif cannot be read, because it does not exist" in one_sentence(capsys)
+
+
+def test_files_given_twice_by_patterns_are_done_once(folder, quick):
+    assert cli.main(["colorize", "scans/p*.png", "scans", "-o", "made"]) == 0
+    assert len(quick.calls) == 3
+
+
+def test_a_line_for_each_plate_and_a_table_at_the_end(folder, quick, capsys):
+    Path("scans/p3.png").write_text("a letter")
+    assert cli.main(["colorize", "scans", "-o", "made"]) == 1
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == folder
+    header, *rows = lines[4:9]
+    assert header.split()[:2] == ["plate", "status"]
+    assert [row.split()[1] for row in rows] == ["converged", "converged", "failed", "converged"]
+    assert "-2.25, -0.50" in rows[0]
+    assert lines[-1] == "4 plates: 3 done, 0 not converged, 1 failed"
+    assert err.count("alignment: error: ") == 1
+    assert cli.main(["colorize", "scans", "-o", "made"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1].endswith("1 failed; 3 of them had been done before")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_the_summary_as_a_file(folder, quick, capsys, suffix):
+    Path("scans/p3.png").write_text("a letter")
+    arguments = ["colorize", "scans", "-o", "made", "--summary", f"all{suffix}"]
+    assert cli.main(arguments) == 1
+    if suffix == ".csv":
+        with open("all.csv", newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert rows[0]["red_dx"] == "-2.25"
+        assert rows[0]["crop_bottom"] != ""
+        assert rows[0]["done_before"] == "False"
+    else:
+        data = json.loads(Path("all.json").read_text())
+        rows = data["plates"]
+        assert data["counts"] == {"plates": 4, "not_converged": 0, "failed": 1}
+    assert [row["status"] for row in rows] == ["converged", "converged", "failed", "converged"]
+    assert "is text" in rows[2]["message"]
+    assert cli.main(arguments) == 1  # its own summary is replaced
+    Path(f"all{suffix}").write_text("precious")
+    capsys.readouterr()
+    assert cli.main(arguments) == 1
+    assert "exists already; give --overwrite" in one_sentence(capsys)
+    assert Path(f"all{suffix}").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--summary", "all.txt"], "ends neither in .csv nor in .json"),
+        (["--figure", "how.gif"], "how.gif is no name for a figure"),
+        (["--figure", "plate.png"], "would replace the input plate.png"),
+        (["--figure", "plate_color.png"], "cannot be both the picture and the figure"),
+        (["second.png", "--figure", "how.png"], "how.png is one figure, but there are 2 plates"),
+        (["plate_figure.png", "--figures"], "would replace the input plate_figure.png"),
+        (["--jobs", "2", "--scheduler", "tcp://x:1"], "not allowed with argument"),
+        (["--gamma", "0"], "'0' is not a gamma"),
+        (["--percentiles", "60,40"], "'60,40' is not two percentiles"),
+        (["--crop", "inside"], "invalid choice: 'inside'"),
+        (["--crop", "5,4,0,9"], "'5,4,0,9' is no rectangle"),
+        (["--order", "bgg"], "invalid choice: 'bgg'"),
+        (["--exposures", "red=1,2,3,4;blue=1,2,3,4"], "give one rectangle each"),
+        (["--exposures", "red=1,2,3;blue=1,2,3,4;green=1,2,3,4"], "'1,2,3' is no rectangle"),
+        (["--exposures", "nowhere.json"], "cannot be read"),
+        (["--exposures", "plate.png"], "is not JSON"),
+    ],
+)
+def test_wrong_usage_of_what_is_written(plate, quick, capsys, arguments, says):
+    assert cli.main(["colorize", plate, *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert files() == ["plate.png"]
+
+
+def test_rectangles_reach_the_function(plate, quick):
+    where = {"red": [700, 1000, 5, 400], "green": [360, 700, 5, 400], "blue": [10, 350, 5, 400]}
+    text = ";".join(f"{name}={','.join(map(str, value))}" for name, value in where.items())
+    Path("alone.json").write_text(json.dumps(where))
+    Path("inside.json").write_text(json.dumps({"exposures": where, "other": 1}))
+    for number, given in enumerate((text, "alone.json", "inside.json")):
+        arguments = ["--exposures", given, "--crop", "400,600,20,300", "--features", "edges", "--max-shift", "30"]
+        assert cli.main(["colorize", plate, *arguments, "-o", f"{number}.png"]) == 0
+    assert quick.calls[0][1] == quick.calls[1][1] == quick.calls[2][1]
+    options = quick.calls[0][1]
+    assert options["exposures"] == {name: tuple(value) for name, value in where.items()}
+    assert (options["crop"], options["features"], options["max_shift"]) == ((400, 600, 20, 300), "edges", 30.0)
+
+
+@pytest.mark.parametrize("order", ["bgr", "brg", "gbr", "grb", "rbg", "rgb"])
+def test_any_order_reaches_the_function(plate, quick, order):
+    assert cli.main(["colorize", plate, "--order", order]) == 0
+    assert quick.calls[0][1]["order"] == order
+
+
+def test_colours_are_as_scanned_unless_asked_for(plate, quick, demo):
+    assert cli.main(["colorize", plate]) == 0
+    plain = read_image("plate_color.png")
+    np.testing.assert_array_equal(plain, _made(demo.plate, True).rgb)
+    assert "colours" not in json.loads(Path("plate_shifts.json").read_text())
+    options = ["--balance", "gray-world", "--contrast", "--gamma", "1.3"]
+    assert cli.main(["colorize", plate, *options, "-o", "other.png"]) == 0
+    held = colour.Adjustment.from_dict(read_record("other_shifts.json").result["colours"])
+    assert held == colour.measure(plain, balance="gray-world", contrast=True, gamma=1.3)
+    np.testing.assert_array_equal(read_image("other.png"), held.apply(plain))
+    assert cli.main(["colorize", plate, "--percentiles", "5,90", "-o", "third.png"]) == 0
+    third = colour.Adjustment.from_dict(read_record("third_shifts.json").result["colours"])
+    assert third == colour.measure(plain, contrast=(5.0, 90.0))
+
+
+def test_finer_levels_take_up_the_curve(plate, quick, demo):
+    assert cli.main(["colorize", plate, "--gamma", "2", "--dtype", "16"]) == 0
+    made = read_image("plate_color.tif")
+    exact = np.sqrt(_made(demo.plate, True).rgb / 255) * 65535
+    assert np.abs(made - exact).max() <= 0.5 + 1e-6
+
+
+def test_the_file_says_how_it_was_made_and_how_large(inside, quick, demo):
+    write_image("p.tif", demo.plate, resolution=(1200, 1200))
+    assert cli.main(["colorize", "p.tif"]) == 0
+    assert read_resolution("p_color.png") == pytest.approx((1200, 1200), abs=0.02)
+    with Image.open("p_color.png") as picture:
+        text = picture.info["Description"]
+        assert picture.info["icc_profile"]
+    assert f"alignment {__version__}" in text
+    assert "p.tif" in text
+    assert read_record("p_shifts.json").input.sha256 in text
+    assert "red by dx -2.250, dy -0.500 px, blue by dx +3.500, dy -0.500 px" in text
+    assert "Colours: as scanned." in text
+
+
+# colorize: figures, processes, a first sign of life
+
+
+@pytest.fixture
+def drawn(quick, monkeypatch):
+    """Put a quick stand-in in the place of the figure."""
+    figures = []
+
+    def plate_figure(image, made, *, title):
+        figures.append(title)
+        return SimpleNamespace(savefig=lambda file, format, dpi: file.write(f"{format} of {title}".encode()))
+
+    monkeypatch.setattr("alignment.plots.plate_figure", plate_figure)
+    return figures
+
+
+def test_a_figure_for_one_plate(plate, drawn):
+    assert cli.main(["colorize", plate, "--figure", "how.pdf"]) == 0
+    assert Path("how.pdf").read_bytes() == b"pdf of plate.png"
+    assert cli.main(["colorize", plate, "--figure", "how.pdf"]) == 0
+    assert len(drawn) == 1
+
+
+def test_figures_beside_the_pictures(folder, drawn, quick):
+    assert cli.main(["colorize", "scans", "-o", "made"]) == 0
+    assert drawn == []
+    assert cli.main(["colorize", "scans", "-o", "made", "--figures"]) == 0  # pictures there, figures missing
+    assert len(quick.calls) == 6
+    assert len(drawn) == 3
+    assert Path("made/p10_figure.png").read_bytes() == b"png of p10.png"
+    assert cli.main(["colorize", "scans", "-o", "made", "--figures"]) == 0
+    assert cli.main(["colorize", "scans", "-o", "made"]) == 0
+    assert (len(quick.calls), len(drawn)) == (6, 3)
+
+
+def test_a_foreign_figure_is_not_replaced(plate, drawn, quick, capsys):
+    Path("plate_figure.png").write_text("precious")
+    assert cli.main(["colorize", plate, "--figures"]) == 1
+    assert "plate_figure.png exists already; give --overwrite" in one_sentence(capsys)
+    assert quick.calls == []
+    assert files() == ["plate.png", "plate_figure.png"]
+
+
+@pytest.mark.slow
+def test_processes_make_the_same_files(folder):
+    assert cli.main(["colorize", "scans", "-o", "one", "-q"]) == 0
+    done = run("colorize", "scans", "-o", "two", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3 plates: 3 done, 0 not converged, 0 failed"
+    for name in ("p1_color.png", "p2_color.png", "p10_color.png"):
+        assert Path("one", name).read_bytes() == Path("two", name).read_bytes()
+    assert cli.main(["colorize", "scans", "-o", "two", "-q"]) == 0
+    assert len(list(Path("two").iterdir())) == 6
+
+
+def test_a_scheduler_that_is_not_there(plate, quick, capsys):
+    pytest.importorskip("distributed")
+    assert cli.main(["colorize", plate, "--scheduler", "nonsense"]) == 1
+    assert "scheduler is 'nonsense'" in one_sentence(capsys)
+    assert files() == ["plate.png"]
+
+
+def test_a_bar_comes_before_the_heavy_imports(inside, monkeypatch, capsys):
+    """Whoever watches sees a sign of life before anything that takes long."""
+    monkeypatch.setattr(type(sys.stderr), "isatty", lambda stream: True)
+    seen = []
+
+    def plan(*_):
+        seen.append(capsys.readouterr().err)
+        raise commands.console.UsageError("enough seen")
+
+    monkeypatch.setattr(commands.colorize, "_plan", plan)
+    assert cli.main(["colorize", "a.png"]) == 2
+    assert "starting" in seen[0]
 
 
 # demo

@@ -24,13 +24,15 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
-from alignment import imagefiles
+from alignment import __version__, imagefiles, srgb
 from alignment._checks import InputError
 from alignment.imagefiles import (
     as_float,
     check_writable,
+    encode_image,
     image_format,
     read_image,
+    read_resolution,
     replace_file,
     to_dtype,
     write_image,
@@ -771,3 +773,110 @@ def test_png_with_strange_text_is_read(tmp_path, rng):
     image = grey(rng)
     Image.fromarray(image).save(tmp_path / "a.png", pnginfo=information)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), image)
+
+
+# resolution and colour space
+
+
+COLOUR = np.random.default_rng(3).integers(0, 255, (12, 9, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(("suffix", "within"), [(".tif", 1e-6), (".png", 0.02), (".jpg", 0.5)])
+@pytest.mark.parametrize("resolution", [(1200.0, 1200.0), (300.0, 600.0), (72.25, 72.25)])
+def test_resolution_there_and_back(tmp_path, suffix, within, resolution):
+    path = tmp_path / f"x{suffix}"
+    write_image(path, COLOUR, resolution=resolution)
+    assert read_resolution(path) == pytest.approx(resolution, abs=within)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_without_a_resolution_none_is_read(tmp_path, suffix):
+    path = tmp_path / f"x{suffix}"
+    write_image(path, COLOUR)
+    assert read_resolution(path) is None
+
+
+def test_resolution_in_centimetres(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, COLOUR, photometric="rgb", resolution=(100, 200), resolutionunit="CENTIMETER")
+    assert read_resolution(path) == pytest.approx((254.0, 508.0))
+
+
+def test_resolution_turns_with_the_picture(tmp_path):
+    path = tmp_path / "x.tif"
+    tags = [(274, "H", 1, 6, False)]  # lies on its side
+    tifffile.imwrite(path, COLOUR, photometric="rgb", resolution=(100, 200), resolutionunit="INCH", extratags=tags)
+    assert read_image(path).shape == (9, 12, 3)
+    assert read_resolution(path) == pytest.approx((200.0, 100.0))
+
+
+@pytest.mark.parametrize("resolution", [(0, 300), (300, -1), (np.nan, 300), (300, np.inf), (1e9, 1e9)])
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_a_resolution_that_cannot_be(tmp_path, suffix, resolution):
+    with pytest.raises(InputError, match="pixels per inch"):
+        write_image(tmp_path / f"x{suffix}", COLOUR, resolution=resolution)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_resolution_of_what_is_no_image(tmp_path):
+    path = tmp_path / "x.tif"
+    path.write_text("a letter")
+    with pytest.raises(InputError, match="its content is text"):
+        read_resolution(path)
+    path.write_bytes(b"II*\x00\x08\x00\x00\x00broken")
+    assert read_resolution(path) is None
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_the_colour_space_is_attached_and_the_numbers_stay(tmp_path, suffix):
+    path, plain = tmp_path / f"x{suffix}", tmp_path / f"plain{suffix}"
+    write_image(path, COLOUR, colour_space="srgb")
+    write_image(plain, COLOUR)
+    with Image.open(path) as picture:
+        assert picture.info["icc_profile"] == srgb.profile()
+    np.testing.assert_array_equal(read_image(path), read_image(plain))
+
+
+def test_sixteen_bits_with_everything_attached(tmp_path):
+    deep = COLOUR.astype(np.uint16) * 257 + 3
+    path = tmp_path / "x.tif"
+    write_image(path, deep, description="made of glass", resolution=(1000, 1000), colour_space="srgb")
+    np.testing.assert_array_equal(read_image(path), deep)
+    with tifffile.TiffFile(path) as tiff:
+        tags = tiff.pages[0].tags
+        assert tags["ImageDescription"].value == "made of glass"
+        assert tags["InterColorProfile"].value == srgb.profile()
+        assert tags["Software"].value == f"alignment {__version__}"
+
+
+@pytest.mark.parametrize(("image", "space"), [(COLOUR[..., 0], "srgb"), (COLOUR, "adobe")])
+def test_a_colour_space_that_cannot_be(tmp_path, image, space):
+    with pytest.raises(InputError, match="cannot be marked as"):
+        write_image(tmp_path / "x.tif", image, colour_space=space)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_equal_arguments_give_equal_bytes(tmp_path, suffix):
+    made = []
+    for name in "ab":
+        path = tmp_path / f"{name}{suffix}"
+        write_image(path, COLOUR, description="x", resolution=(300, 300), colour_space="srgb")
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png", ".jpg"])
+def test_encoding_into_an_open_file_gives_the_same_bytes(tmp_path, suffix):
+    options = {"description": "x", "resolution": (300, 300), "colour_space": "srgb"}
+    write_image(tmp_path / f"a{suffix}", COLOUR, **options)
+    with replace_file(tmp_path / f"b{suffix}") as file:
+        encode_image(file, f"anything{suffix}", COLOUR, **options)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+
+
+def test_what_cannot_be_encoded_is_refused_before_a_byte_is_written(tmp_path):
+    with open(tmp_path / "x", "w+b") as file:
+        with pytest.raises(InputError, match="cannot hold uint16"):
+            encode_image(file, "x.jpg", COLOUR.astype(np.uint16))
+        assert file.tell() == 0

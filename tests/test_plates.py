@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from alignment import Colorization, InputError, colorize, datasets, read_image, register
-from alignment.plates import CHANNELS, find_exposures
+from alignment import Colorization, InputError, colorize, datasets, plates, read_image, register
+from alignment.exposures import CHANNELS, find_exposures
+from alignment.plates import _choose, _closure, _normalised, _Pair, _solve, compose
 
 HERE = Path(__file__).resolve().parents[1]
 SHARED = HERE.parent / "shared" / "plates"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="the real plates are not here: they are never shipped")
-
-PAPER = 16  # pixels around the demo plate's exposures
 
 
 @functools.cache
@@ -69,59 +69,6 @@ def small_plate(*, dtype="uint16", scale=1):
     if np.issubdtype(np.dtype(dtype), np.integer):
         plate = np.rint(plate * np.iinfo(dtype).max)
     return (plate * scale).astype(dtype), moves
-
-
-# --- the exposures ----------------------------------------------------------------------------------------------------
-
-
-def one_above_the_other(exposures, order=("blue", "green", "red")):
-    """Check that three rectangles are of one size, in the order given, and touch."""
-    assert set(exposures) == set(CHANNELS)
-    (t0, b0, l0, r0), (t1, b1, l1, r1), (t2, b2, l2, r2) = (exposures[name] for name in order)
-    assert b0 - t0 == b1 - t1 == b2 - t2 > 0
-    assert (b0, b1) == (t1, t2)
-    assert l0 == l1 == l2 < r0 == r1 == r2
-    return t0, b2, l0, r0
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_paper_is_trimmed(dtype, seed):
-    plate = demo(seed=seed, dtype=dtype)
-    top, bottom, left, right = one_above_the_other(find_exposures(plate.plate))
-    height, width = plate.plate.shape
-    for got, want in ((top, PAPER), (height - bottom, PAPER), (left, PAPER), (width - right, PAPER)):
-        assert abs(got - want) <= 6
-
-
-@pytest.mark.parametrize("wider", [(30, 30, 30, 30), (0, 60, 0, 0), (40, 0, 25, 5)])
-def test_wider_paper_is_trimmed_too(wider):
-    plate = demo().plate
-    top, bottom, left, right = wider
-    wide = np.pad(plate, ((top, bottom), (left, right)), constant_values=np.uint16(0.96 * 65535))
-    plain, moved = (one_above_the_other(find_exposures(p)) for p in (plate, wide))
-    # the last rows of a plate that three does not divide are left over
-    assert abs(moved[0] - plain[0] - top) <= 1
-    assert abs(moved[1] - plain[1] - top) <= 3
-    assert abs(moved[2] - plain[2] - left) <= 1
-    assert abs(moved[3] - plain[3] - left) <= 1
-
-
-def test_without_paper_nothing_is_trimmed():
-    plate, _ = small_plate()
-    assert find_exposures(plate) == {
-        "blue": (0, 84, 0, 100),
-        "green": (84, 168, 0, 100),
-        "red": (168, 252, 0, 100),
-    }
-    assert find_exposures(plate[:-1])["red"] == (166, 249, 0, 100)
-
-
-def test_the_order_names_the_rectangles_from_the_top():
-    plate = demo().plate
-    one_above_the_other(find_exposures(plate, order="rgb"), ("red", "green", "blue"))
-    down, up = find_exposures(plate), find_exposures(plate, order="rgb")
-    assert (down["blue"], down["green"], down["red"]) == (up["red"], up["green"], up["blue"])
 
 
 # --- the demo plate ---------------------------------------------------------------------------------------------------
@@ -189,14 +136,6 @@ def test_what_each_crop_shows(coloured):
     whole, overlap = (colorize(plate, crop=crop) for crop in ("none", "overlap"))
     assert whole.crop == rectangle
     assert whole.rgb.shape[:2] == (rectangle[1] - rectangle[0], rectangle[3] - rectangle[2])
-    dx, dy = ([0, *(getattr(r, name) for r in overlap.registrations.values())] for name in ("dx", "dy"))
-    want = (
-        rectangle[0] + np.ceil(-min(dy)),
-        rectangle[1] - np.ceil(max(dy)),
-        rectangle[2] + np.ceil(-min(dx)),
-        rectangle[3] - np.ceil(max(dx)),
-    )
-    assert overlap.crop == want
     assert (overlap.rgb > 0).all()  # no pixel from outside a rectangle
     for inner, outer in ((coloured.crop, overlap.crop), (overlap.crop, whole.crop)):
         assert outer[0] <= inner[0] < inner[1] <= outer[1]
@@ -230,6 +169,174 @@ def test_the_dictionary_is_plain(coloured):
     for name, entry in data["registrations"].items():
         assert (entry["dx"], entry["dy"]) == (coloured.registrations[name].dx, coloured.registrations[name].dy)
         assert {"stderr", "loss", "success"} <= entry.keys()
+
+
+@pytest.mark.slow
+def test_what_else_the_dictionary_says(coloured):
+    data = json.loads(json.dumps(coloured.to_dict(), allow_nan=False))
+    assert data["inverted"] is False
+    assert data["notes"] == []
+    assert data["closure"] == list(coloured.closure)
+    assert data["pairs"].keys() == {"red on green", "blue on green", "red on blue"}
+    assert all(pair["options"]["features"] != "auto" for pair in data["pairs"].values())
+
+
+@pytest.mark.slow
+def test_a_negative_is_recognised_and_turned(coloured):
+    result = colorize(65535 - demo().plate)
+    assert result.inverted
+    assert result.success
+    assert "the scan is a negative" in result.message
+    assert (result.crop, result.exposures) == (coloured.crop, coloured.exposures)
+    assert np.abs(result.rgb.astype(int) - coloured.rgb).max() <= 400  # hundredths of a pixel
+    assert worst(result, truth(demo(), "green")) <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("order", ["grb", "rbg"])
+def test_any_order_of_the_filters(coloured, order):
+    """The same plate, its exposures called otherwise: the same places on the plate."""
+    names = {"b": "blue", "g": "green", "r": "red"}
+    called = dict(zip(("blue", "green", "red"), (names[letter] for letter in order), strict=True))
+    result = colorize(demo().plate, order=order, reference=called["green"])
+    for name, move in found(coloured).items():
+        assert np.abs(found(result)[called[name]] - move).max() <= 0.02
+
+
+@pytest.mark.slow
+def test_rectangles_by_hand(coloured):
+    """Whatever rectangles are given, the channels come to lie on the same places of the plate."""
+    rng = np.random.default_rng(0)
+    given = {name: tuple(int(v + rng.integers(-7, 8)) for v in r) for name, r in coloured.exposures.items()}
+    result = colorize(demo().plate, exposures=given)
+    assert result.success
+    assert result.exposures == given
+    assert worst(result, truth(demo(), "green")) <= 0.05
+
+
+@pytest.mark.slow
+def test_composing_again_gives_the_same_picture(coloured):
+    for crop in ("auto", coloured.crop):
+        rgb, shown = compose(demo().plate, coloured.exposures, coloured.displacements, crop=crop)
+        assert shown == coloured.crop
+        assert (rgb == coloured.rgb).all()
+
+
+# --- three pairs, two displacements -----------------------------------------------------------------------------------
+
+PAIRS = (_Pair("red", "green"), _Pair("blue", "green"), _Pair("red", "blue"))
+
+
+@functools.cache
+def some_registration():
+    """Return a result to make others of."""
+    return register(*datasets.shifted_pair(shape=(60, 70)))
+
+
+def registration(dx, dy, stderr=0.1, *, success=True, ncc=0.9):
+    """Return a result of registration with given displacement and error bars."""
+    status, message = ("converged", "converged") if success else ("ambiguous", "it repeats itself")
+    covariance = np.diag(np.broadcast_to(stderr, 2) ** 2.0)
+    changes = {"dx": dx, "dy": dy, "loss": -ncc, "ncc": ncc, "covariance": covariance}
+    return replace(some_registration(), **changes, success=success, status=status, message=message)
+
+
+def test_the_solution_is_that_of_weighted_least_squares():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        results = [registration(*rng.normal(0, 5, 2), rng.uniform(0.05, 1, 2)) for _ in PAIRS]
+        solution = _solve(dict(zip(PAIRS, results, strict=True)), "green", 0.0)
+        for axis, name in enumerate(("dx", "dy")):
+            # red, blue and red - blue, each divided by its standard error
+            design = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])
+            weights = np.array([1 / r.stderr[axis] for r in results])
+            moves = np.array([getattr(r, name) for r in results])
+            want, *_ = np.linalg.lstsq(design * weights[:, None], moves * weights, rcond=None)
+            np.testing.assert_allclose([solution.moves[c][axis] for c in ("red", "blue")], want, rtol=1e-9)
+            spread = np.linalg.inv((design * weights[:, None]).T @ (design * weights[:, None]))
+            got = [solution.covariances[c][axis, axis] for c in ("red", "blue")]
+            np.testing.assert_allclose(got, np.diag(spread), rtol=1e-9)
+            left = moves[0] - moves[1] - moves[2]
+            assert solution.closure[axis] == pytest.approx(left)
+
+
+def test_a_pair_that_did_not_converge_spoils_nothing():
+    good = {PAIRS[0]: registration(3.0, -2.0), PAIRS[1]: registration(-4.0, 1.0)}
+    for other, bad in ((PAIRS[2], registration(60.0, 55.0, success=False)),):
+        solution = _solve({**good, other: bad}, "green", 0.1)
+        np.testing.assert_allclose(solution.moves["red"], [3, -2], atol=0.05)
+        np.testing.assert_allclose(solution.moves["blue"], [-4, 1], atol=0.05)
+    # nor one of those on the reference: the way round the other channel is taken
+    found = {PAIRS[0]: registration(60.0, 55.0, success=False), PAIRS[1]: good[PAIRS[1]], PAIRS[2]: registration(7, -3)}
+    solution = _solve(found, "green", 0.1)
+    np.testing.assert_allclose(solution.moves["red"], [3, -2], atol=0.05)
+    # what is not determined at all weighs nothing, and brings no infinity
+    found[PAIRS[0]] = registration(0.0, 0.0, np.inf, success=False)
+    np.testing.assert_allclose(_solve(found, "green", 0.1).moves["red"], [3, -2], atol=0.05)
+
+
+def test_features_are_chosen_that_agree():
+    right = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(7, -3)], strict=True))
+    tried = {
+        pair: {"edges": registration(result.dx + 9 * n**2, result.dy - 7, 0.08), "intensity": result}
+        for n, (pair, result) in enumerate(right.items(), 1)
+    }
+    assert set(_choose(tried, 0.1).values()) == {"intensity"}
+    failed = {p: {**t, "intensity": registration(0, 0, success=False)} for p, t in tried.items()}
+    assert set(_choose(failed, 0.1).values()) == {"edges"}
+    same = {pair: {"edges": result, "intensity": result} for pair, result in right.items()}
+    assert set(_choose(same, 0.1).values()) == {"edges"}
+
+
+def test_how_far_going_round_does_not_close():
+    found = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(6, -3)], strict=True))
+    left, units = _closure(found, 0.0)
+    np.testing.assert_allclose(left, [1, 0])
+    assert units == pytest.approx(1 / np.sqrt(3 * 0.1**2))
+    assert _closure(found, 1.0)[1] < 1
+
+
+@pytest.mark.slow
+def test_three_pairs_that_contradict_each_other_are_not_converged(monkeypatch, coloured):
+    """One pair sure of a wrong answer: the picture is made, of the two that agree better, and nobody is misled."""
+    honest = plates._registered
+
+    def mistaken(*args):
+        found = honest(*args)
+        pair = list(found)[2]
+        found[pair] = replace(found[pair], dx=found[pair].dx + 9, ncc=0.5)
+        return found
+
+    monkeypatch.setattr(plates, "_registered", mistaken)
+    result = colorize(demo().plate)
+    assert (result.success, result.status) == (False, "not converged")
+    assert "contradict each other" in result.message
+    assert "red on blue" in result.message
+    assert not any(r.success for r in result.registrations.values())
+    assert result.closure[0] == pytest.approx(coloured.closure[0] - 9)
+    assert worst(result, truth(demo(), "green")) <= 0.05
+
+
+@pytest.mark.slow
+def test_one_exposure_of_something_else_is_not_converged():
+    """The middle exposure shows another scene: two pairs have nothing in common."""
+    plate = demo().plate.copy()
+    top, bottom, left, right = demo().exposures["green"]
+    plate[top:bottom, left:right] = plate[top:bottom, left:right][::-1, ::-1]
+    result = colorize(plate)
+    assert not result.success
+    assert result.rgb.shape[2] == 3
+
+
+def test_local_normalisation_takes_light_and_contrast_away():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:120, 0:150]
+    texture = rng.normal(0, 1, (120, 150))
+    uneven = (0.5 + 0.004 * x + (0.02 + 0.001 * y) * texture).astype(np.float32)
+    inside = np.s_[20:-20, 20:-20]
+    plain, normal = (_normalised(image.astype(np.float32))[inside] for image in (uneven, 3 - 0 * x + 0.1 * texture))
+    assert np.corrcoef(plain.ravel(), normal.ravel())[0, 1] > 0.99
+    assert np.isfinite(_normalised(np.full((40, 50), 0.3, np.float32))).all()
 
 
 # --- small plates -----------------------------------------------------------------------------------------------------
@@ -273,7 +380,7 @@ def test_a_plate_without_a_scene_is_no_success():
     result = colorize(plate)
     assert not result.success
     assert result.status != "converged"
-    assert "red: " in result.message or "blue: " in result.message
+    assert "red on green: " in result.message or "blue on green: " in result.message
     assert result.rgb.shape[2] == 3  # there is something to look at all the same
 
 
@@ -312,9 +419,12 @@ def test_what_is_no_plate_is_refused(plate, sentence):
     [
         ({"reference": "yellow"}, r"reference is 'yellow'; give one of 'red', 'green', 'blue'"),
         ({"loss": "ssd"}, r"loss is 'ssd'; give one of 'ncc', 'mse'"),
-        ({"order": "gbr"}, r"order is 'gbr'; give one of 'bgr', 'rgb'"),
+        ({"order": "bgy"}, r"order is 'bgy'; give the letters r, g and b"),
         ({"crop": "some"}, r"crop is 'some'; give one of 'auto', 'overlap', 'none'"),
-        ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'intensity', 'fine', 'edges'"),
+        ({"features": "corners"}, r"features is 'corners'; give one of 'auto', 'edges'"),
+        ({"crop": (0, 10)}, r"crop is \(0, 10\); give 'auto', 'overlap', 'none' or"),
+        ({"exposures": {"red": (0, 84, 0, 100)}}, r"exposures is .*; give 'red', 'green' and 'blue'"),
+        ({"threads": 0}, r"threads is 0; give a whole number of at least 1"),
         ({"max_shift": -1}, r"max_shift is -1; give a number above 0"),
     ],
 )
@@ -385,8 +495,9 @@ def test_the_plates_of_the_published_method(name, reference, loss):
 def test_plain_descent_from_nowhere_gets_there(name, features):
     """The pyramid's doing: at full size the published steps cannot travel so far."""
     plate = read_image(SHARED / name).astype(np.float32)
-    exposures = find_exposures(plate)
-    channel = {c: plate[top:bottom, left:right] for c, (top, bottom, left, right) in exposures.items()}
+    exposures = find_exposures(plate).rectangles
+    height, width = (min(r[n + 1] - r[n] for r in exposures.values()) for n in (0, 2))
+    channel = {c: plate[top : top + height, left : left + width] for c, (top, _, left, _) in exposures.items()}
     moves = {}
     for other in ("red", "blue"):
         result = register(channel["green"], channel[other], method="gradient-descent", features=features, init=(0, 0))

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import os
+from collections.abc import Generator, Sequence
+from functools import partial
 from typing import Any
 
-from .arguments import command, computing_options, overwrite_option
-from .console import FAILED, KERNELS, OK, STARTING, UNCONVERGED, Session, Stopwatch
-from .targets import Job, check_depth, check_target, make_folder, plan_outputs
-from .wording import found_line, size
+from .arguments import (
+    colour_options,
+    command,
+    computing_options,
+    crop,
+    exposures,
+    many_options,
+    overwrite_option,
+    pixels,
+)
+from .console import FAILED, KERNELS, OK, STARTING, UNCONVERGED, Bar, Session, UsageError
+from .finishing import DEPTHS, Finish
+from .platework import Done, Task, make
+from .sources import expand
+from .summary import check_summary, count, table, totals, write_summary
+from .targets import plan_outputs
+
+ORDERS = tuple("".join(order) for order in itertools.permutations("bgr"))
+FEATURES = ("auto", "edges", "fine", "intensity", "normalised")  # those of `plates.colorize`, not imported for --help
+FIGURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pdf", ".svg")
+
+_EXAMPLES = """\
+alignment colorize plate.jpg                        writes plate_color.png beside it
+alignment colorize scans -o photographs --jobs 4    every image in the folder; run it again to go on
+alignment colorize "scans/*.tif" --figures --summary scans.csv
+alignment colorize plate.tif -o out.png --dtype 8 --balance gray-world --contrast
+alignment colorize plate.tif --crop 3300,6400,210,3520 --figure how.png"""
 
 
 def add(commands: Any) -> None:
@@ -18,51 +46,209 @@ def add(commands: Any) -> None:
         "colorize",
         run,
         "turn scanned plates, three grey exposures stacked vertically, into colour photographs",
-        "alignment colorize plate.jpg                      writes plate_color.png beside it\n"
-        "alignment colorize scans/*.tif -o photographs     writes photographs/..._color.tif\n"
-        "alignment colorize plate.tif -o out.png --dtype 8",
+        _EXAMPLES,
         computing_options(),
+        many_options(),
+        colour_options(),
         overwrite_option(),
     )
-    parser.add_argument("plates", nargs="+", metavar="PLATE", help="a TIFF, PNG or JPEG file")
+    parser.add_argument(
+        "plates", nargs="+", metavar="PLATE", help='a TIFF, PNG or JPEG file, a folder of them, or a "pattern*.tif"'
+    )
     parser.add_argument(
         "-o",
         "--output",
         metavar="FILE|FOLDER",
         help="a file, for one plate, or a folder, made if it is missing (default: PLATE_color.png beside the plate, "
-        ".tif where it has more than 8 bits)",
+        ".tif where it has more than 8 bits); the displacements go beside it, as PLATE_shifts.json",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="do again what is done: otherwise a plate is left alone whose picture was made before from the same file, "
+        "with the same options, by this version",
+    )
+    _add_choices(parser)
+    parser.add_argument("--figure", metavar="FILE", help="draw what happened, for one plate (.png, .jpg, .pdf, .svg)")
+    parser.add_argument("--figures", action="store_true", help="draw it beside each picture, as PLATE_figure.png")
+    parser.add_argument("--summary", metavar="FILE", help="write what became of each plate as .csv or .json")
+
+
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    """Add the options that have a say in the picture."""
     parser.add_argument(
         "--reference", choices=("green", "blue", "red"), default="green", help="the exposure that stays"
     )
-    parser.add_argument("--order", choices=("bgr", "rgb"), default="bgr", help="the exposures from the top")
     parser.add_argument(
-        "--crop", choices=("auto", "overlap", "none"), default="auto", help="what to cut off (default: %(default)s)"
+        "--order", choices=ORDERS, default="bgr", help="the exposures from the top (default: %(default)s)"
     )
     parser.add_argument(
-        "--dtype", choices=("keep", "8", "16"), default="keep", help="bits per channel (default: those of the plate)"
+        "--exposures",
+        type=exposures,
+        metavar="FILE|TEXT",
+        help='where they are, if not as found: "blue=TOP,BOTTOM,LEFT,RIGHT;green=...;red=..." or a JSON file',
+    )
+    parser.add_argument("--features", choices=FEATURES, default="auto", help="what is compared (default: %(default)s)")
+    parser.add_argument(
+        "--max-shift", type=pixels, metavar="PX", help="the largest displacement to consider, in pixels"
+    )
+    parser.add_argument(
+        "--crop",
+        type=crop,
+        default="auto",
+        metavar="auto|overlap|none|RECTANGLE",
+        help="what to keep: the part without damaged or uncovered borders, all that three exposures cover, everything, "
+        "or TOP,BOTTOM,LEFT,RIGHT in pixels of the plate (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--dtype", choices=DEPTHS, default="keep", help="bits per channel (default: those of the plate)"
     )
 
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Turn plates into colour photographs; one that fails does not keep the others from being done."""
-    jobs = plan_outputs(args.plates, args.output, ending="_color")
-    with session.clock.stage(STARTING):
-        import imageio.v3  # noqa: F401
+    with session.bar(1, "plate") as waiting:
+        waiting.stage("starting")  # seen before the imports, which take their time
+        tasks = _plan(args, session)
+        with session.clock.stage(STARTING):
+            import imageio.v3  # noqa: F401
 
-        from .. import imagefiles, plates  # noqa: F401
-    if args.verbose:
-        with session.clock.stage(KERNELS):
-            _warm_up()
-    entries = [_colorize_or_explain(job, args, session) for job in session.progress(jobs, "plate")]
+            from .. import imagefiles, plates  # noqa: F401
+        if args.verbose and args.jobs == 1 and args.scheduler is None and not args.dry_run:
+            with session.clock.stage(KERNELS):
+                _warm_up()
+    entries = []
+    with session.bar(len(tasks), "plate") as bar, contextlib.closing(_outcomes(tasks, args, bar)) as outcomes:
+        for outcome in outcomes:
+            entries.append(_told(outcome, len(tasks), args, session))
+            bar.advance()
+    if args.summary is not None and not args.dry_run:
+        write_summary(args.summary, entries, overwrite=args.overwrite)
     session.json({"plates": entries})
-    failed = sum(entry["status"] == "failed" for entry in entries)
-    doubtful = sum(not entry["success"] for entry in entries) - failed
     if len(entries) > 1:
-        session.say(
-            f"{len(entries)} plates: {len(entries) - failed - doubtful} done, {doubtful} not converged, {failed} failed"
-        )
+        session.say(f"\n{table(entries)}\n\n{totals(entries)}")
+    failed, doubtful = count(entries)
     return FAILED if failed else UNCONVERGED if doubtful else OK
+
+
+def _plan(args: argparse.Namespace, session: Session) -> list[Task]:
+    """Return what is to be done to which file, or refuse what makes no sense, before any work."""
+    from ..imagefiles import IMAGE_SUFFIXES
+    from ..sidecar import made_by_us
+
+    sources, left_out = expand(args.plates, IMAGE_SUFFIXES, made_by_us)
+    if left_out and args.verbose:
+        session.note(f"alignment: {left_out} pictures of earlier runs are left out")
+    if not sources:
+        raise UsageError("these are all pictures that alignment has made; give the scans of plates")
+    if args.scheduler is not None:  # its workers are at home elsewhere
+        sources = [os.path.abspath(source) for source in sources]
+        args.output = None if args.output is None else _absolute(args.output)
+        args.figure = None if args.figure is None else os.path.abspath(args.figure)
+    jobs = plan_outputs(sources, args.output, ending="_color")
+    check_summary(args.summary, sources, overwrite=args.overwrite)
+    finish = Finish.of(args)
+    task = partial(
+        Task,
+        choices=_choices(args),
+        finish=finish,
+        figure=args.figure or args.figures,
+        overwrite=args.overwrite,
+        force=args.force,
+        dry_run=args.dry_run,
+        threads=1 if args.jobs > 1 else args.threads or 1,
+    )
+    tasks = [task(job) for job in jobs]
+    _check_figures(tasks, args)
+    return tasks
+
+
+def _absolute(output: str) -> str:
+    """Return the absolute form of an output, which stays a folder where it was one."""
+    return os.path.abspath(output) + (os.sep if output.endswith(("/", os.sep)) else "")
+
+
+def _choices(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of `plates.colorize` that have a say in the picture, as JSON would hold them."""
+    held = None if args.exposures is None else {name: list(value) for name, value in args.exposures.items()}
+    return {
+        "reference": args.reference,
+        "loss": args.loss,
+        "order": args.order,
+        "crop": args.crop if isinstance(args.crop, str) else list(args.crop),
+        "features": args.features,
+        "max_shift": args.max_shift,
+        "exposures": held,
+    }
+
+
+def _check_figures(tasks: Sequence[Task], args: argparse.Namespace) -> None:
+    """Refuse figures that cannot be, or that would replace an input or the picture."""
+    if args.figure is not None:
+        if len(tasks) > 1:
+            raise UsageError(f"{args.figure} is one figure, but there are {len(tasks)} plates; give --figures")
+        if os.path.splitext(args.figure)[1].lower() not in FIGURES:
+            raise UsageError(f"{args.figure} is no name for a figure; end it in {', '.join(FIGURES)}")
+    inputs = {os.path.realpath(task.job.source): task.job.source for task in tasks}
+    for task in tasks:
+        if task.figure_file is None:
+            continue
+        place = os.path.realpath(task.figure_file)
+        if place in inputs:
+            raise UsageError(
+                f"the figure of {task.job.source} would replace the input {inputs[place]}; give -o or --figure"
+            )
+        if place in {os.path.realpath(task.job.target(suffix)) for suffix in (".png", ".tif")}:
+            raise UsageError(f"{task.figure_file} cannot be both the picture and the figure; give two names")
+
+
+def _outcomes(tasks: Sequence[Task], args: argparse.Namespace, bar: Bar) -> Generator[Any, None, None]:
+    """Do the work, here or elsewhere."""
+    from ..batch import run as run_batch
+
+    if args.jobs > 1 or args.scheduler is not None:
+        bar.stage("dask" if args.scheduler is not None else f"{args.jobs} processes")
+        yield from run_batch(make, tasks, jobs=args.jobs, scheduler=args.scheduler)
+        return
+
+    def report(source: str, stage: str) -> None:
+        bar.stage(f"{os.path.basename(source)}: {stage}")
+
+    yield from run_batch(partial(make, report=report), tasks)
+
+
+def _told(outcome: Any, total: int, args: argparse.Namespace, session: Session) -> dict[str, Any]:
+    """Say what became of a plate, and return its JSON entry."""
+    source = outcome.item.job.source
+    if outcome.error is not None:
+        return _failed(source, session.complain(outcome.error, source), args.reference) | {"seconds": outcome.seconds}
+    done: Done = outcome.value
+    if args.jobs == 1 and args.scheduler is None:
+        for stage, seconds in done.stages.items():
+            session.clock.add(stage, seconds)
+    entry = {**done.entry, "seconds": outcome.seconds}
+    if total == 1 or args.verbose:
+        session.say("\n".join(done.lines))
+    else:
+        before = ", before" if entry["done_before"] else ""
+        session.say(f"{source}: {entry['status']}{before} -> {entry['output']}")
+    return entry
+
+
+def _failed(source: str, message: str, reference: str) -> dict[str, Any]:
+    """Return the entry of a plate that failed."""
+    return {
+        "input": source,
+        "output": None,
+        "success": False,
+        "status": "failed",
+        "message": message,
+        "reference": reference,
+        "exposures": {},
+        "crop": None,
+        "registrations": {},
+        "done_before": False,
+    }
 
 
 def _warm_up() -> None:
@@ -72,59 +258,3 @@ def _warm_up() -> None:
     from .. import plates
 
     plates.colorize((np.random.default_rng(0).random((300, 100)) * 255).astype(np.uint8))
-
-
-def _colorize_or_explain(job: Job, args: argparse.Namespace, session: Session) -> dict[str, Any]:
-    """Return the JSON entry of a plate, also of one that failed."""
-    try:
-        entry, lines = _colorize_one(job, args, session.clock)
-    except Exception as error:
-        return {
-            "input": job.source,
-            "output": None,
-            "success": False,
-            "status": "failed",
-            "message": session.complain(error, job.source),
-            "reference": args.reference,
-            "exposures": {},
-            "crop": None,
-            "registrations": {},
-        }
-    session.say("\n".join(lines))
-    return entry
-
-
-def _colorize_one(job: Job, args: argparse.Namespace, clock: Stopwatch) -> tuple[dict[str, Any], list[str]]:
-    """Read, align and write one plate; return its JSON entry, and the lines for people."""
-    from .. import imagefiles, plates
-
-    with clock.stage("reading"):
-        plate = imagefiles.read_image(job.source)
-    dtype = {"keep": plate.dtype.name, "8": "uint8", "16": "uint16"}[args.dtype]
-    target = job.target(".png" if dtype == "uint8" else ".tif")
-    check_depth(target, dtype)
-    lines = [f"{job.source}: {size(plate)}"]
-    if args.dry_run:
-        check_target(target, overwrite=args.overwrite, missing_folder=True)
-        message = f"would be written to {target}"
-        entry = {"input": job.source, "output": target, "success": True, "status": "dry run", "message": message}
-        entry |= {"reference": args.reference, "exposures": {}, "crop": None, "registrations": {}}
-        return entry, [*lines, f"  {message}"]
-    if job.folder is not None:
-        make_folder(job.folder)
-    check_target(target, overwrite=args.overwrite)
-    with clock.stage("aligning"):
-        made = plates.colorize(
-            plate,
-            reference=args.reference,
-            loss=args.loss,
-            order=args.order,
-            crop=args.crop,
-            threads=args.threads or 1,
-        )
-    with clock.stage("writing"):
-        kept = "float32" if dtype.startswith("float") else dtype
-        imagefiles.write_image(target, made.rgb, dtype=kept, overwrite=args.overwrite)
-    lines += [f"  {name:5}  {found_line(r, args.loss)}" for name, r in made.registrations.items()]
-    lines += [f"  {made.message}", f"  {target}: {size(made.rgb, kept)}"]
-    return {"input": job.source, "output": target, **made.to_dict()}, lines

@@ -65,12 +65,50 @@ class Session:
         bar: Iterable[Any] = self._bar
         return bar
 
+    @contextlib.contextmanager
+    def bar(self, total: int, unit: str) -> Iterator[Bar]:
+        """Show on stderr how far the work is while the block runs, if someone is watching; also for one piece of work.
+
+        Ask for it before the heavy imports: then something is seen at once.
+        """
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total,
+            unit=unit,
+            leave=False,
+            file=sys.stderr,
+            disable=True if self.args.quiet else None,
+            bar_format="{desc}{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
+            dynamic_ncols=True,
+        )
+        try:
+            yield Bar(self._bar)
+        finally:
+            self._bar.close()
+            self._bar = None
+
     def _write(self, text: str, file: Any) -> None:
         """Print, around the bar if there is one."""
         if self._bar is None:
             print(text, file=file)
         else:
             self._bar.write(text, file=file)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that says what is being done."""
+
+    _bar: Any
+
+    def stage(self, text: str) -> None:
+        """Say what is being done now."""
+        self._bar.set_postfix_str(text)
+
+    def advance(self) -> None:
+        """Count one piece of work as done."""
+        self._bar.update()
 
 
 class Stopwatch:
@@ -93,7 +131,15 @@ class Stopwatch:
         try:
             yield
         finally:
-            self._stages[name] = self._stages.get(name, 0.0) + time.perf_counter() - begun
+            self.add(name, time.perf_counter() - begun)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Add time that has been measured elsewhere to a stage."""
+        self._stages[name] = self._stages.get(name, 0.0) + seconds
+
+    def stages(self) -> dict[str, float]:
+        """Return the seconds of each stage so far."""
+        return dict(self._stages)
 
     def table(self) -> str:
         """Return seconds and share of each stage."""

@@ -1,0 +1,222 @@
+"""``alignment stack``: the drift of a series of frames, taken out."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .arguments import command, count, overwrite_option, pixels, seed
+from .console import FAILED, OK, STARTING, UNCONVERGED, Session, UsageError
+from .targets import check_target
+
+if TYPE_CHECKING:
+    from ..frames import Frames
+    from ..stacks import StackRegistration
+
+# bytes of pixels from which on a TIFF needs 64-bit offsets; what is left of 4 GiB is for the pages' own tags
+_BIG = 2**32 - 2**28
+_SUFFIXES = {"output": (".tif", ".tiff"), "table": (".csv", ".json")}
+_EXAMPLES = """\
+alignment stack movie.tif -o steady.tif                       every frame laid on the first good one
+alignment stack frames/ -o steady.tif --to mean --table drift.csv --figure drift.png
+alignment stack "t*.tif" --to previous --lags 1 2 4 --json    the numbers only
+alignment stack red.tif --table drift.json; alignment stack green.tif --shifts drift.json -o green_steady.tif"""
+
+
+def add(commands: Any) -> None:
+    """Add the command that takes the drift out of a stack."""
+    parser = command(
+        commands, "stack", run, "find the drift of a series of frames, and take it out", _EXAMPLES, overwrite_option()
+    )
+    parser.add_argument(
+        "frames", nargs="+", metavar="FRAMES", help='TIFF files of several pages, images, folders, "patterns*"'
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="OUT.tif", help="write the frames, laid on the reference, as pages of one TIFF"
+    )
+    parser.add_argument("--table", metavar="FILE", help="write a row for each frame as .csv, or all as .json")
+    parser.add_argument("--figure", metavar="FILE", help="draw the drift: .png, .pdf, .svg")
+    parser.add_argument(
+        "--to",
+        type=_to,
+        default="first",
+        metavar="first|previous|mean|N",
+        help="what to lay frames on: the first good one, each on the one before, the mean, or frame N, counted from 0 "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--lags", type=count, nargs="+", metavar="N", help="partners of each frame, for --to previous")
+    parser.add_argument("--passes", type=count, metavar="N", help="how often the mean is made anew (default: 2)")
+    parser.add_argument("--channel", type=seed, metavar="N", help="the channel to estimate from (default: their mean)")
+    parser.add_argument("--max-shift", type=pixels, metavar="PX", help="the largest displacement to consider")
+    parser.add_argument(
+        "--max-blur", type=pixels, metavar="PX", help="the widest blur that is not yet out of focus (default: 1)"
+    )
+    parser.add_argument(
+        "--bridge",
+        choices=("interpolate", "nan"),
+        default="interpolate",
+        help="what bad frames get: what lies between the good ones, or nothing (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--shifts", metavar="FILE.json", help="estimate nothing, take the displacements of an earlier --table FILE.json"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing, only say what would be written")
+    parser.add_argument("--threads", type=count, metavar="N", help="threads that the numerical libraries may use")
+
+
+def run(args: argparse.Namespace, session: Session) -> int:
+    """Find the drift of a stack, say it, and write what was asked for."""
+    targets = _targets(args)
+    with session.clock.stage(STARTING):
+        from .. import stacks
+        from ..frames import frames_of
+    try:
+        source = frames_of(args.frames)
+        first = next(iter(source))
+        for target in targets.values():
+            check_target(target, overwrite=args.overwrite)
+        if args.dry_run:
+            return _say_what_would_be(args, session, source, first, targets)
+        with session.clock.stage("aligning"):
+            result = _found(args, session, source, stacks)
+        with session.clock.stage("writing"):
+            _write(args, session, source, result, targets)
+    except Exception as error:
+        message = session.complain(error)
+        session.json({"success": False, "status": "failed", "message": message})
+        return FAILED
+    success = bool(result.success.all())
+    summary = {"input": args.frames, **{name: targets.get(name) for name in ("output", "table", "figure")}}
+    status = "converged" if success else "not converged"
+    session.json({**summary, "success": success, "status": status, "message": str(result), **result.to_dict()})
+    session.say("\n".join([str(result), *_odd(result), *targets.values()]))
+    return OK if success else UNCONVERGED
+
+
+def _to(text: str) -> str | int:
+    """Read what to lay frames on."""
+    if text in ("first", "previous", "mean"):
+        return text
+    with contextlib.suppress(ValueError):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not first, previous, mean or the number of a frame")
+
+
+def _targets(args: argparse.Namespace) -> dict[str, str]:
+    """Return the files to write, and refuse plans in which one would replace another or an input."""
+    targets = {name: getattr(args, name) for name in ("output", "table", "figure") if getattr(args, name) is not None}
+    for name, suffixes in _SUFFIXES.items():
+        if name in targets and Path(targets[name]).suffix.lower() not in suffixes:
+            option = "-o" if name == "output" else f"--{name}"
+            raise UsageError(f"{option} is {targets[name]}; give a name that ends in {' or '.join(suffixes)}")
+    if args.lags is not None and args.to != "previous":
+        raise UsageError(f"--lags is for --to previous, but --to is {args.to}")
+    if args.passes is not None and args.to != "mean":
+        raise UsageError(f"--passes is for --to mean, but --to is {args.to}")
+    inputs = {os.path.realpath(name): name for name in [*args.frames, *([args.shifts] if args.shifts else [])]}
+    taken: dict[str, str] = {}
+    for target in targets.values():
+        place = os.path.realpath(target)
+        if place in inputs or os.path.dirname(place) in inputs:
+            clash = inputs.get(place, inputs.get(os.path.dirname(place)))
+            raise UsageError(f"{target} would be written over or into the input {clash}; give another name")
+        if place in taken:
+            raise UsageError(f"{target} is to be written twice; give each result a name of its own")
+        taken[place] = target
+    return targets
+
+
+def _say_what_would_be(
+    args: argparse.Namespace, session: Session, source: Frames, first: Any, targets: dict[str, str]
+) -> int:
+    """Say what a stack is and what would be written."""
+    message = f"{source.count} frames of shape {first.shape}, {first.dtype}"
+    session.json({"input": args.frames, "success": True, "status": "dry run", "message": message, **targets})
+    session.say("\n".join([message, *(f"{target}: would be written" for target in targets.values())]))
+    return OK
+
+
+def _found(args: argparse.Namespace, session: Session, source: Frames, stacks: Any) -> StackRegistration:
+    """Return the displacements: of an earlier run, or found now behind a bar."""
+    if args.shifts is not None:
+        from .._checks import InputError
+
+        try:
+            text = Path(args.shifts).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{args.shifts} is no JSON; give a file that --table has written") from error
+        loaded: StackRegistration = stacks.StackRegistration.from_json(text)
+        return loaded
+    options = {
+        "channel": args.channel,
+        "max_shift": args.max_shift,
+        "bridge": args.bridge,
+        **({} if args.lags is None else {"lags": tuple(args.lags)}),
+        **({} if args.passes is None else {"passes": args.passes}),
+        **({} if args.max_blur is None else {"max_blur": args.max_blur}),
+    }
+    with _bar(session, source.count, "aligning") as bar:
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(done - bar.n)
+
+        result: StackRegistration = stacks.register_stack(source, to=args.to, callback=advance, **options)
+    return result
+
+
+@contextlib.contextmanager
+def _bar(session: Session, total: int | None, stage: str) -> Iterator[Any]:
+    """Show on stderr how many frames are done, and how many in a second, if someone is watching."""
+    from tqdm import tqdm
+
+    quiet = True if session.args.quiet else None
+    with tqdm(total=total, desc=stage, unit=" frames", leave=False, file=sys.stderr, disable=quiet) as bar:
+        yield bar
+
+
+def _write(
+    args: argparse.Namespace, session: Session, source: Frames, result: StackRegistration, targets: dict[str, str]
+) -> None:
+    """Write the frames, the table and the figure, which is drawn first: nothing is written if that fails."""
+    figure = result.plot().figure if "figure" in targets else None
+    if "output" in targets:
+        _write_frames(session, targets["output"], result, source, overwrite=args.overwrite)
+    if "table" in targets:
+        save = result.to_json if Path(targets["table"]).suffix.lower() == ".json" else result.to_csv
+        save(targets["table"], overwrite=args.overwrite)
+    if figure is not None:
+        from .. import plots
+
+        plots.save(figure, targets["figure"], overwrite=args.overwrite)
+
+
+def _write_frames(session: Session, target: str, result: StackRegistration, source: Frames, *, overwrite: bool) -> None:
+    """Write the frames laid on the reference, page by page, under a temporary name until all are there."""
+    import tifffile
+
+    from ..imagefiles import replace_file
+
+    with replace_file(target, overwrite=overwrite) as file, _bar(session, len(result), "writing") as bar:
+        writer = None
+        try:
+            for page in result.apply(source):
+                if writer is None:
+                    writer = tifffile.TiffWriter(file, bigtiff=page.nbytes * len(result) > _BIG)
+                colour = "rgb" if page.ndim == 3 else "minisblack"
+                writer.write(page, photometric=colour, contiguous=False, metadata=None)
+                bar.update()
+        finally:
+            if writer is not None:
+                writer.close()
+
+
+def _odd(result: StackRegistration, most: int = 10) -> list[str]:
+    """Say which frames were bridged, and why."""
+    odd = [n for n, good in enumerate(result.success.tolist()) if not good]
+    lines = [f"  frame {n}: {result.status[n]}: {result.message[n]}" for n in odd[:most]]
+    return [*lines, f"  and {len(odd) - most} more, see the table"] if len(odd) > most else lines
