@@ -16,6 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 Image = NDArray[Any]
 Mask = NDArray[np.uint8]
 
+# larger grey levels overflow in the sums of squares that float32 takes, or in the fourth powers that float64 does; what
+# is smaller than one over that vanishes there. By the bytes of the dtype.
+_LARGEST = {4: 1e15, 8: 1e60}
+
 
 class InputError(ValueError):
     """An argument or a file that cannot be used; the message says what would be right."""
@@ -90,7 +94,9 @@ def pair_of_numbers(name: str, value: Any) -> tuple[float, float]:
     return finite_number(f"{name}[0]", value[0]), finite_number(f"{name}[1]", value[1])
 
 
-def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image, Mask | None]:
+def image(
+    name: str, value: ArrayLike, *, channels: bool = False, any_size: bool = False
+) -> tuple[Image, Mask | None]:
     """Return a clean floating copy or view of an image, and the mask of what may be used of it.
 
     Parameters
@@ -102,6 +108,9 @@ def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image
         float64, divided by the largest value of their dtype.
     channels : bool
         Whether a third axis is welcome.
+    any_size : bool
+        Whether grey levels are welcome that are too large, or all too small, for their squares to be computed.
+        Otherwise a few that are too large count as not finite.
 
     Returns
     -------
@@ -115,7 +124,7 @@ def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image
     InputError
         If it is no image: wrong number of axes, no pixels, or a dtype without grey levels.
     """
-    array = _array(name, value)
+    array = as_array(name, value)
     wanted = (2, 3) if channels else (2,)
     if array.ndim not in wanted:
         right = "a grey image of shape (H, W)" + (" or a colour image of shape (H, W, C)" if channels else "")
@@ -123,10 +132,11 @@ def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image
     if array.size == 0:
         raise InputError(f"{name} has shape {array.shape}, without a single pixel; give at least one")
     clean = as_floating(name, array)
-    usable: NDArray[np.bool_] = np.asarray(np.isfinite(clean))
-    if isinstance(value, np.ma.MaskedArray):
-        usable &= ~np.ma.getmaskarray(value)
-    if usable.all():
+    largest = float(np.finfo(clean.dtype).max) if any_size else _LARGEST[clean.dtype.itemsize]
+    usable = _usable(clean, largest, value)
+    if not any_size:
+        _refuse_extremes(name, clean if usable is None or not usable.any() else clean[usable], largest)
+    if usable is None:
         return clean, None
     if clean.ndim == 3:
         usable = np.asarray(usable.all(axis=2))
@@ -134,6 +144,29 @@ def image(name: str, value: ArrayLike, *, channels: bool = False) -> tuple[Image
     else:
         clean = np.where(usable, clean, clean.dtype.type(0))
     return clean, np.ascontiguousarray(usable, np.uint8)
+
+
+def _usable(clean: Image, largest: float, value: ArrayLike) -> NDArray[np.bool_] | None:
+    """Return where the levels are finite, not too large and not masked; None where they all are."""
+    if not isinstance(value, np.ma.MaskedArray):
+        # a NaN compares as false, and makes both extremes NaN
+        if -largest <= float(np.min(clean)) and float(np.max(clean)) <= largest:
+            return None
+        return np.asarray(np.abs(clean) <= largest)
+    usable: NDArray[np.bool_] = np.asarray(np.abs(clean) <= largest) & ~np.ma.getmaskarray(value)
+    return None if usable.all() else usable
+
+
+def _refuse_extremes(name: str, levels: Image, largest: float) -> None:
+    """Refuse levels that are all too large, or all too small, for their squares to be computed."""
+    top = max(float(np.max(levels)), -float(np.min(levels)))
+    if not math.isfinite(top):
+        levels = np.abs(levels[np.isfinite(levels)])
+        top = float(np.max(levels, initial=0.0))
+    if top > largest:
+        raise InputError(f"{name} holds grey levels up to {top:.3g}, too large to be squared; divide it first")
+    if 0 < top < 1 / largest:
+        raise InputError(f"{name} holds no grey level beyond {top:.3g}, too small to be squared; multiply it first")
 
 
 def as_floating(name: str, array: NDArray[Any]) -> Image:
@@ -157,7 +190,7 @@ def mask(name: str, value: ArrayLike | None, shape: tuple[int, int]) -> Mask | N
     """Return a mask as uint8 zeros and ones (1: use), or None where every pixel may be used."""
     if value is None:
         return None
-    array = _array(name, value)
+    array = as_array(name, value)
     if array.shape != shape:
         raise InputError(f"{name} has shape {array.shape} but its image has {shape}; give one value for each pixel")
     if array.dtype.kind not in "biuf" or not np.isin(array, (0, 1)).all():
@@ -210,7 +243,7 @@ def common_dtype(first: Image, second: Image) -> tuple[Image, Image]:
     return first.astype(dtype, copy=False), second.astype(dtype, copy=False)
 
 
-def _array(name: str, value: ArrayLike) -> NDArray[Any]:
+def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """Make an array of `value`, or say that it is none."""
     try:
         array = np.asarray(value)

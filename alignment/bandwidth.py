@@ -18,10 +18,12 @@ from .pyramid import Masked
 
 Window = tuple[int, int, int, int]
 
-# pixels along the sides of the tiles whose spectra are looked at, and how many along an axis at the most
-_TILE = 128
+# pixels along the sides of the tiles whose spectra are looked at; which part of the window they cover, and how many
+_TILE = 96
 _LEAST = 32
-_TILES = 2
+_PART = 0.25
+_TILES = 8
+_GOLDEN = (math.sqrt(5) - 1) / 2
 # the widths to choose from
 _WIDTHS = np.linspace(NARROWEST, WIDEST, 8)
 
@@ -218,11 +220,12 @@ def _tiles(window: Window) -> list[Window]:
     height, width = min(bottom - top, _TILE), min(right - left, _TILE)
     if min(height, width) < _LEAST:
         return []
-    rows, columns = (
-        np.unique(np.linspace(first, last - size, min(_TILES, (last - first) // size)).astype(int)).tolist()
-        for first, last, size in ((top, bottom, height), (left, right, width))
-    )
-    return [(y, y + height, x, x + width) for y in rows for x in columns]
+    count = int(np.clip(_PART * (bottom - top) * (right - left) / (height * width), 1, _TILES))
+    down = (np.arange(count) + 0.5) / count
+    across = (0.5 + _GOLDEN * (np.arange(count) - (count - 1) / 2)) % 1  # no two in one column
+    rows = np.rint(top + down * (bottom - top - height)).astype(int).tolist()
+    columns = np.rint(left + across * (right - left - width)).astype(int).tolist()
+    return [(y, y + height, x, x + width) for y, x in zip(rows, columns, strict=True)]
 
 
 def _whole(image: Masked, tile: Window, kx: int, ky: int) -> bool:

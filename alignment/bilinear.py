@@ -79,7 +79,8 @@ def shift(
     Parameters
     ----------
     image : array_like of shape (H, W) or (H, W, C)
-        Grey levels of any real dtype.
+        Grey levels of any real dtype. NaN spreads to the pixels that are made of it; what a masked array hides is NaN,
+        or in an image of integers 0.
     dx, dy : float
         Displacement in pixels; positive reads from the right and from below.
     boundary : {"zero", "edge", "wrap"}
@@ -120,10 +121,12 @@ def shift(
     >>> shift(row, 0.25, 0)
     array([[0., 2., 6., 0.]])
     """
-    original = np.asarray(image)
-    clean, mask = _checks.image("image", image, channels=True)
+    original = _checks.as_array("image", image)
+    clean, mask = _checks.image("image", image, channels=True, any_size=True)
     if mask is not None and original.dtype.kind == "f":
         clean = _checks.as_floating("image", original)  # what is not finite stays visible in the result
+        if isinstance(image, np.ma.MaskedArray):
+            clean = np.where(np.ma.getmaskarray(image), clean.dtype.type(np.nan), clean)
     x = split(_checks.finite_number("dx", dx))
     y = split(_checks.finite_number("dy", dy))
     weights = (
@@ -196,7 +199,7 @@ def shift_gradients(
     >>> [shift_gradients(row, 0, 0, boundary="edge", side=side)[0] for side in ("right", "left", "central")]
     [array([[1., 2., 4., 0.]]), array([[0., 1., 2., 4.]]), array([[0.5, 1.5, 3. , 2. ]])]
     """
-    clean = _checks.image("image", image, channels=True)[0]
+    clean = _checks.image("image", image, channels=True, any_size=True)[0]
     dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
     sides = one_sided(side)
     if isinstance(_checked(kernel), Gaussian):

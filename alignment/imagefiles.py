@@ -102,7 +102,7 @@ def as_float(image: npt.ArrayLike) -> Image:
     >>> as_float(np.array([0, 51, 255], np.uint8))
     array([0. , 0.2, 1. ], dtype=float32)
     """
-    array = np.asarray(image)
+    array = _array("the image", image)
     if array.dtype.kind == "f":
         return array
     if array.dtype.name not in _INTEGERS:
@@ -144,7 +144,7 @@ def to_dtype(image: npt.ArrayLike, dtype: npt.DTypeLike) -> Image:
     array([    0, 32896, 65535], dtype=uint16)
     """
     target = _known_dtype(dtype, _INTEGERS)
-    array = np.asarray(image)
+    array = _array("the image", image)
     if array.dtype.name == target.name:
         return array.astype(target, copy=False)
     top = int(np.iinfo(target).max)
@@ -769,7 +769,7 @@ def _encode(file: BinaryIO, kind: str, array: Image, options: dict[str, Any]) ->
 
 def _storable(name: str, kind: str, image: npt.ArrayLike, dtype: npt.DTypeLike | None) -> Image:
     """Return the very numbers to store, or raise the sentence that says why they cannot be stored."""
-    array = np.asarray(image)
+    array = _array(name, image)
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] != 3):
         raise InputError(f"{name} cannot be written from an array of shape {array.shape}; give (H, W) or (H, W, 3).")
     if array.dtype.name not in _INTEGERS and array.dtype.kind != "f":
@@ -793,10 +793,22 @@ def _storable(name: str, kind: str, image: npt.ArrayLike, dtype: npt.DTypeLike |
                 f"{name} cannot be written from floats that run from {low:.6g} to {high:.6g}; "
                 "scale or clip them to [0, 1], or give uint8 or uint16."
             )
+        if max(-low, high) > float(np.finfo(np.float32).max):
+            raise InputError(f"{name} cannot hold {low:.6g} to {high:.6g} as float32; divide the image first.")
     _check_format_holds(name, kind, array.shape, target)
     if target.kind == "f":
         return np.ascontiguousarray(as_float(array), dtype=np.float32)
     return np.ascontiguousarray(to_dtype(array, target))
+
+
+def _array(name: str, image: npt.ArrayLike) -> Image:
+    """Make an array of an image, or say that it is none, or that a mask hides some of it."""
+    if np.ma.is_masked(image):
+        raise InputError(f"{name} is of a masked array, whose hidden pixels have no level; fill them first (.filled).")
+    try:
+        return np.asarray(image)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is of rows that differ in length; give a rectangular array of numbers.") from error
 
 
 def _check_format_holds(name: str, kind: str, shape: tuple[int, ...], target: np.dtype[Any]) -> None:

@@ -20,7 +20,8 @@ from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
 from .gaussian import REACH, Fields, Gaussian, fields, nearest, taps_of
-from .pyramid import Masked
+from .noise import estimate_noise
+from .pyramid import Masked, smoothing_taps
 
 Window = tuple[int, int, int, int]
 Domain = str | Window
@@ -44,6 +45,21 @@ class Survey(NamedTuple):
     gradient: NDArray[np.float64]
     hessian: NDArray[np.float64]
     shares: NDArray[np.float64]
+
+
+class Noise(NamedTuple):
+    """The noise of two images, to be taken off the moments of a cell.
+
+    Attributes
+    ----------
+    reference : float
+        The variance of the reference's.
+    corners : ndarray of shape (4, 4)
+        The covariance of the moving image's at the four corners of a cell.
+    """
+
+    reference: float
+    corners: NDArray[np.float64]
 
 
 class Cleaned(NamedTuple):
@@ -72,6 +88,8 @@ class Objective(ABC):
         How often the two images were read.
     """
 
+    _noise: Noise | None
+
     def __init__(
         self,
         reference: ArrayLike,
@@ -83,6 +101,7 @@ class Objective(ABC):
         side: str = "right",
         evaluation: str = "cells",
         kernel: Gaussian | str = "hat",
+        noise: float | tuple[float, float] | str | None = None,
     ) -> None:
         B, finite_B = _checks.image("reference", reference)
         A, finite_A = _checks.image("moving", moving)
@@ -97,12 +116,27 @@ class Objective(ABC):
             _checks.one_of("evaluation", evaluation, EVALUATIONS),
             side,
         )
+        if noise is not None:
+            if self.kernel != "hat" or self.evaluation != "cells":
+                raise _checks.InputError(
+                    "noise is for kernel='hat' and evaluation='cells', whose moments it is taken off; leave it out"
+                )
+            self._noise = noise_of(Masked(self._B, self._used), Masked(self._A, self._pixels_used[1]), noise)
 
     @classmethod
-    def of(cls, reference: Masked, moving: Masked, *, domain: Window, kernel: Gaussian | str = "hat") -> Self:
+    def of(
+        cls,
+        reference: Masked,
+        moving: Masked,
+        *,
+        domain: Window,
+        kernel: Gaussian | str = "hat",
+        noise: Noise | None = None,
+    ) -> Self:
         """Make the loss of two images that have been checked already, without reading them."""
         objective = cls.__new__(cls)
         objective._prepare(reference, moving, domain, kernel, "cells", "right")
+        objective._noise = noise
         return objective
 
     def _prepare(
@@ -125,6 +159,7 @@ class Objective(ABC):
         self._kept: dict[str, Image] = {}  # images with borders, made when first needed
         self._offset = 0.0  # of the reference's grey levels, in the sums
         self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
+        self._noise = None
         self.evaluations = 0
         self.passes = 0
 
@@ -549,6 +584,14 @@ class Objective(ABC):
         """Return the fractions in the dtype of the images, so that the kernel stays in it."""
         return self._A.dtype.type(x.fraction), self._A.dtype.type(y.fraction)
 
+    def _refuse_too_much(self, form: NDArray[np.float64], x: Cell, y: Cell) -> None:
+        """Refuse a noise that would leave a negative variance, or a negative squared error, somewhere in a cell."""
+        if np.linalg.eigvalsh(form)[0] < -1e-9 * np.abs(form).max():
+            raise UndefinedLossError(
+                f"noise is more than the images' differences hold at displacement ({x.whole + x.fraction:g}, "
+                f"{y.whole + y.fraction:g}) px, so that the loss would be negative there; give less noise"
+            )
+
     def _nothing_left(self, x: Cell, y: Cell) -> UndefinedLossError:
         """Make the error for a displacement at which the masks leave no pixel."""
         return UndefinedLossError(
@@ -571,6 +614,12 @@ class MSE(Objective):
         four corners of its cell may be.
     side : {"right", "left", "central"}
         Which slope to report at an integer displacement, where the loss has a kink.
+    kernel : "hat" or Gaussian
+        What both images are sampled with: the bilinear hat of the documented formulas, or a Gaussian, which has no
+        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, and zeros lie outside the frame.
+    noise : float, (float, float) or "estimate", optional
+        The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
+        is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
 
     Raises
     ------
@@ -648,6 +697,9 @@ class MSE(Objective):
             source, origin = self._source(overlap, x, y)
             sums = _kernels.cell_moments_mse(self._B, source, overlap, origin, self._used, self._usable)
             G += symmetric(sums[:10])
+            if self._noise is not None:
+                G -= sums[10] * self._noise.corners
+                self._refuse_too_much(G, x, y)
             count += sums[10]
         if count == 0:
             raise self._nothing_left(x, y)
@@ -685,6 +737,12 @@ class NCC(Objective):
         True where a pixel may be used. Pixels that are not finite count as masked.
     side : {"right", "left", "central"}
         Which slope to report at an integer displacement, where the loss has a kink.
+    kernel : "hat" or Gaussian
+        What both images are sampled with: the bilinear hat of the documented formulas, or a Gaussian, which has no
+        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, and zeros lie outside the frame.
+    noise : float, (float, float) or "estimate", optional
+        The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
+        is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
 
     Raises
     ------
@@ -819,6 +877,10 @@ class NCC(Objective):
             raise self._nothing_left(x, y)
         var_b = svv - sv * sv / n
         V = P - np.outer(S, S) / n
+        if self._noise is not None and overlap is not None:
+            V -= sums[20] * self._noise.corners
+            var_b -= sums[20] * self._noise.reference
+            self._refuse_too_much(V, x, y)
         if not var_b > self._rounding(svv, n, v0):
             raise self._constant("reference", x, y)
         return MomentsNCC(C - S * sv / n, V, var_b, self._rounding(float(P.diagonal().max()), n, u0))
@@ -834,6 +896,48 @@ class NCC(Objective):
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
+
+
+def noise_of(
+    reference: Masked, moving: Masked, noise: float | tuple[float, float] | str, *, smooth: float = 0.0
+) -> Noise:
+    r"""Return the noise of two images as the moments of a cell see it.
+
+    Parameters
+    ----------
+    reference, moving : Masked
+        The images before any smoothing.
+    noise : float, (float, float) or "estimate"
+        Its standard deviation, of both images or of the reference's and the moving image's, in grey levels; or to be
+        estimated from each image.
+    smooth : float
+        Width of the Gaussian, in pixels, that the images are smoothed with before they are compared.
+
+    Notes
+    -----
+    At a fraction with the weights w, independent noise of variance v in the moving image adds :math:`v\, w' R w` to
+    each squared error, with R the correlation between the corners of a cell: the identity, or after smoothing by taps h
+
+    .. math:: R_{ij} = \prod_{axes} \sum_m h_m h_{m + e_i - e_j}
+
+    The form is largest at whole pixels and smallest half way between, and pulls the minimum there. Taking
+    :math:`N v R` off the moments of the cell takes the pull away for all fractions at once.
+    """
+    if isinstance(noise, str):
+        _checks.one_of("noise", noise, ("estimate",))
+        deviations = (estimate_noise(reference.image, reference.mask), estimate_noise(moving.image, moving.mask))
+    elif isinstance(noise, tuple | list):
+        pair = _checks.pair_of_numbers("noise", noise)
+        deviations = (
+            _checks.number_between("noise", pair[0], 0, 1e9),
+            _checks.number_between("noise", pair[1], 0, 1e9),
+        )
+    else:
+        deviations = (_checks.number_between("noise", noise, 0, 1e9),) * 2
+    taps = smoothing_taps(smooth)
+    here, beside = float(taps @ taps), float(taps[1:] @ taps[:-1])
+    axis = np.array([[here, beside], [beside, here]])
+    return Noise(deviations[0] ** 2 * here**2, deviations[1] ** 2 * np.kron(axis, axis))
 
 
 def correlation(sums: NDArray[np.float64]) -> float:

@@ -77,9 +77,23 @@ def smooth(level: Masked, sigma: float) -> Masked:
     """
     if sigma == 0:
         return level
+    taps = smoothing_taps(sigma)
+    return _filter(level, taps, before=len(taps) // 2, step=1)
+
+
+def smoothing_taps(sigma: float) -> NDArray[np.float64]:
+    """Return the weights that `smooth` runs along each axis.
+
+    Examples
+    --------
+    >>> smoothing_taps(0), smoothing_taps(0.5).round(3)
+    (array([1.]), array([0.   , 0.107, 0.786, 0.107, 0.   ]))
+    """
+    if sigma == 0:
+        return np.ones(1)
     reach = max(1, math.ceil(4 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    return _filter(level, taps / taps.sum(), before=reach, step=1)
+    return np.asarray(taps / taps.sum())
 
 
 def band_pass(level: Masked, sigma: float) -> Masked:

@@ -25,7 +25,7 @@ from .bandwidth import Choice, choose
 from .bilinear import shift, theta
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
 from .gaussian import Gaussian
-from .losses import MSE, NCC, Objective, Window
+from .losses import MSE, NCC, Noise, Objective, Window, noise_of
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
 from .refinement import Refinement, refine
@@ -272,6 +272,7 @@ class _Options:
     max_shift: tuple[float, float]
     init: tuple[float, float]
     smooth: float
+    noise: float | tuple[float, float] | str | None
     border: float | None
     min_overlap: float
     threads: int
@@ -319,6 +320,7 @@ def register(
     moving_mask: ArrayLike | None = None,
     smooth: float = 1.0,
     kernel: Gaussian | str | None = None,
+    noise: float | tuple[float, float] | str | None = None,
     border: float | None = None,
     min_overlap: float = 0.25,
     threads: int = 1,
@@ -351,7 +353,12 @@ def register(
         Width of the Gaussian that both images are smoothed with at every level, in pixels of that level; 0 for none.
     kernel : Gaussian or "hat", optional
         What the last steps at the finest level interpolate with. The hat is the documented bilinear sampler, on
-        smoothed images; a Gaussian has less bias, see `alignment.gaussian`: by default of 0.8 px, of 1 px for edges.
+        smoothed images; a Gaussian has less bias, see `alignment.gaussian`: by default as wide as the phases of the two
+        spectra advise (`alignment.bandwidth`), or of 0.8 px for fine structure and of 1 px for edges.
+    noise : float, (float, float) or "estimate", optional
+        With ``kernel="hat"``: the standard deviation of the images' noise (the reference's first), in grey levels, to
+        be taken off the loss at the finest level, which it pulls towards half pixels; see `alignment.losses.noise_of`.
+        The Gaussian tells the noise from the residual itself.
     border : float, optional
         The share of each side of the frame to leave out, below 0.4. By default a tenth, and with the Gaussian less
         wherever the outer pixels agree as well as the inner ones do.
@@ -398,11 +405,14 @@ def register(
         init=_checks.pair_of_numbers("init", init),
         smooth=_checks.number_between("smooth", smooth, 0, 10),
         kernel=kernel if kernel is None or isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
+        noise=noise,
         border=None if border is None else _checks.number_between("border", border, 0, 0.4),
         min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
         threads=_checks.whole_number("threads", threads, at_least=1),
         callback=callback,
     )
+    if noise is not None and kernel != "hat":
+        raise InputError("noise is for kernel='hat'; leave it out, other kernels tell the noise from the residual")
     count = count_levels(shape, smallest=_COARSEST)
     pyramids = _each(lambda image: build(*image, count), pair, options)
     levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
@@ -529,7 +539,10 @@ def _descend(levels: list[_Pair], options: _Options, begin: tuple[int, _Journey]
             end = _finish(seen, journey, options)
             if end is not None and end.arrived:
                 return _smooth_result(end, levels[0], journey, options)
-        objective = _objective(_smoothed(seen[-1], options), journey, options)
+        noise = None
+        if level == 0 and options.noise is not None:
+            noise = noise_of(*levels[0], options.noise, smooth=options.smooth)
+        objective = _objective(_smoothed(seen[-1], options), journey, options, noise)
         _refine(objective, journey, level, options)
     end = None if options.kernel == "hat" else _finish(seen, journey, options)
     if end is None:  # too small for nine taps, if they were wanted
@@ -740,10 +753,10 @@ def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None =
     return bounds[0], bounds[1], bounds[2], bounds[3]
 
 
-def _objective(pair: _Pair, journey: _Journey, options: _Options) -> Objective:
+def _objective(pair: _Pair, journey: _Journey, options: _Options, noise: Noise | None = None) -> Objective:
     """Make the loss of one level, over a window fixed by where the coarser level arrived."""
     window = _window(pair.reference.image.shape, journey.dx, journey.dy, options.border)
-    return LOSSES[options.loss].of(*pair, domain=window)
+    return LOSSES[options.loss].of(*pair, domain=window, noise=noise)
 
 
 def _refine(objective: Objective, journey: _Journey, level: int, options: _Options) -> None:

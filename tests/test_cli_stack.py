@@ -1,0 +1,203 @@
+"""``alignment stack``: what it writes, what it refuses, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from alignment import StackRegistration, cli, shift, stacks
+
+SHAPE = (72, 80)
+PATH = np.array([[0, 0], [1.5, -0.5], [2.25, 1], [2.5, 2], [3, 2.5]])
+
+
+def frames(dtype=np.uint16, bad=None):
+    """Return a small stack that drifts along PATH, a blank frame in it if asked for."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0 : SHAPE[0], 0 : SHAPE[1]].astype(float)
+    centres = rng.random((60, 2)) * (110, 110) - 15
+    stack = []
+    for dx, dy in PATH:
+        image = sum(np.exp(-((x - dx - cx) ** 2 + (y - dy - cy) ** 2) / 9) for cx, cy in centres)
+        stack.append(image + 0.01 * rng.standard_normal(SHAPE))
+    if bad is not None:
+        stack[bad] = np.zeros(SHAPE)
+    array = np.clip(np.array(stack) / 3, 0, 1)
+    return array.astype(dtype) if np.dtype(dtype).kind == "f" else (array * np.iinfo(dtype).max).astype(dtype)
+
+
+def paged(path, stack):
+    """Write a TIFF of several pages."""
+    with tifffile.TiffWriter(path) as writer:
+        for page in stack:
+            writer.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    return path
+
+
+@pytest.fixture
+def inside(tmp_path, monkeypatch):
+    """Work in an empty folder but for a stack."""
+    monkeypatch.chdir(tmp_path)
+    paged("movie.tif", frames())
+    return tmp_path
+
+
+def files():
+    """Return the names of all files in the folder worked in but the stack."""
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file() and path.name != "movie.tif")
+
+
+def only_error(capsys):
+    """Return the only line on stderr, and check that nothing is on stdout."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+def test_everything_is_written(inside, capsys):
+    code = cli.main(["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv", "--figure", "drift.png"])
+    out, err = capsys.readouterr()
+    assert (code, err) == (0, "")
+    assert files() == ["drift.csv", "drift.png", "out.tif"]
+    assert "5 frames" in out
+    rows = list(csv.DictReader(Path("drift.csv").read_text().splitlines()))
+    found = np.array([[float(row["dx"]), float(row["dy"])] for row in rows])
+    assert np.abs(found - PATH).max() < 0.05
+    laid = tifffile.imread("out.tif")
+    assert (laid.shape, laid.dtype) == ((5, *SHAPE), np.uint16)
+    for page, frame, (dx, dy) in zip(laid, frames(), found, strict=True):
+        np.testing.assert_array_equal(page, shift(frame, dx, dy))
+    with tifffile.TiffFile("out.tif") as tiff:
+        assert len(tiff.pages) == 5
+        assert not tiff.is_bigtiff
+    assert Path("drift.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_the_dtype_is_kept(inside, dtype):
+    paged("other.tif", frames(dtype))
+    assert cli.main(["stack", "other.tif", "-o", "out.tif", "-q"]) == 0
+    assert tifffile.imread("out.tif").dtype == dtype
+
+
+def test_a_large_result_is_a_bigtiff(inside, monkeypatch):
+    from alignment.commands import stack
+
+    monkeypatch.setattr(stack, "_BIG", 4 * frames()[0].nbytes)
+    assert cli.main(["stack", "movie.tif", "-o", "out.tif", "-q"]) == 0
+    with tifffile.TiffFile("out.tif") as tiff:
+        assert tiff.is_bigtiff
+        assert tiff.asarray().shape == (5, *SHAPE)
+
+
+def test_json_and_nothing_else(inside, capsys):
+    assert cli.main(["stack", "movie.tif", "--to", "previous", "--lags", "1", "2", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    data = json.loads(out)
+    assert (data["input"], data["success"], data["output"]) == (["movie.tif"], True, None)
+    assert data["options"]["lags"] == [1, 2]
+    again = StackRegistration.from_json(out)
+    assert np.abs(np.stack([again.dx, again.dy], axis=1) - PATH).max() < 0.05
+
+
+def test_a_bad_frame_is_told_by_the_code(inside, capsys):
+    paged("bad.tif", frames(bad=2))
+    assert cli.main(["stack", "bad.tif", "-o", "out.tif"]) == 3
+    out, _ = capsys.readouterr()
+    assert "frame 2: blank" in out
+    assert len(tifffile.imread("out.tif")) == 5
+
+
+def test_displacements_are_taken_to_another_channel(inside, capsys):
+    paged("other.tif", frames(np.uint8)[:, ::-1].copy())
+    assert cli.main(["stack", "movie.tif", "--table", "drift.json", "-q"]) == 0
+    assert cli.main(["stack", "other.tif", "--shifts", "drift.json", "-o", "out.tif", "-q"]) == 0
+    result = StackRegistration.from_json(Path("drift.json").read_text())
+    np.testing.assert_array_equal(tifffile.imread("out.tif"), np.array(list(result.apply(frames(np.uint8)[:, ::-1]))))
+
+
+def test_a_folder_is_read_as_people_count(inside, capsys):
+    Path("t").mkdir()
+    for number, frame in enumerate(frames()):
+        tifffile.imwrite(f"t/{number + 7}.tif", frame)
+    for name in ("t", "t/*.tif"):
+        assert cli.main(["stack", name, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)["frames"]
+        np.testing.assert_allclose(found["dx"], PATH[:, 0], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["stack"], "FRAMES"),
+        (["stack", "movie.tif", "--to", "last"], "'last' is not first"),
+        (["stack", "movie.tif", "-o", "out.png"], "out.png; give a name that ends in .tif"),
+        (["stack", "movie.tif", "--table", "out.txt"], "out.txt; give a name that ends in .csv or .json"),
+        (["stack", "movie.tif", "-o", "movie.tif", "--overwrite"], "over or into the input movie.tif"),
+        (["stack", "t", "-o", "t/out.tif"], "over or into the input t"),
+        (["stack", "movie.tif", "-o", "a.tif", "--figure", "a.tif"], "written twice"),
+        (["stack", "movie.tif", "--lags", "2"], "--lags is for --to previous"),
+        (["stack", "movie.tif", "--passes", "2"], "--passes is for --to mean"),
+        (["stack", "movie.tif", "--lags", "0", "--to", "previous"], "'0' is not a whole number"),
+    ],
+)
+def test_wrong_usage(inside, capsys, arguments, says):
+    assert cli.main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err
+    assert files() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.tif"], "does not exist"),
+        (["none*.tif"], "holds no image"),
+        (["movie.tif", "--to", "9"], "to is 9"),
+        (["movie.tif", "--channel", "3"], "channel is 3"),
+        (["movie.tif", "-o", "no/folder/out.tif"], "does not exist"),
+        (["movie.tif", "--shifts", "movie.tif"], "JSON"),
+        (["movie.tif", "--shifts", "missing.json"], "missing.json"),
+    ],
+)
+def test_bad_input_is_one_sentence(inside, capsys, arguments, says):
+    assert cli.main(["stack", *arguments]) == 1
+    assert says in only_error(capsys)
+    assert files() == []
+
+
+def test_nothing_is_replaced_unasked(inside, capsys):
+    Path("out.tif").write_text("mine")
+    assert cli.main(["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv"]) == 1
+    assert "out.tif exists already" in only_error(capsys)
+    assert Path("out.tif").read_text() == "mine"
+    assert files() == ["out.tif"]
+    assert cli.main(["stack", "movie.tif", "-o", "out.tif", "--overwrite", "-q"]) == 0
+    assert len(tifffile.imread("out.tif")) == 5
+
+
+def test_a_dry_run_writes_nothing(inside, capsys):
+    assert cli.main(["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv", "--dry-run"]) == 0
+    out, _ = capsys.readouterr()
+    assert "5 frames" in out
+    assert "out.tif: would be written" in out
+    assert files() == []
+
+
+def test_an_interruption_leaves_nothing_behind(inside, capsys, monkeypatch):
+    def interrupted(self, frames=None, *, boundary="zero"):
+        yield np.zeros(SHAPE, np.uint16)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stacks.StackRegistration, "apply", interrupted)
+    assert cli.main(["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv"]) == 130
+    assert files() == []
