@@ -97,14 +97,8 @@ def smoothing_taps(sigma: float) -> NDArray[np.float64]:
 
 
 def band_pass(level: Masked, sigma: float) -> Masked:
-    """Return an image less its own Gaussian mean of width `sigma`: fine structure without slow changes of light.
-
-    What is left of a ramp is nothing but rounding; it becomes zero, lest it be taken for structure.
-    """
-    fine = level.image - smooth(level, sigma).image
-    rounding = 8 * np.finfo(fine.dtype).eps * np.abs(level.image).max()
-    fine[np.abs(fine) <= rounding] = 0
-    return Masked(fine, level.mask)
+    """Return an image less its own Gaussian mean of width `sigma`: fine structure without slow changes of light."""
+    return Masked(level.image - smooth(level, sigma).image, level.mask)
 
 
 def edges(level: Masked) -> Masked:

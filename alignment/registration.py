@@ -24,7 +24,7 @@ from ._checks import Image, InputError, Mask
 from .bandwidth import Choice, choose
 from .bilinear import shift, theta
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
-from .gaussian import Gaussian
+from .gaussian import REACH, Gaussian
 from .losses import MSE, NCC, Noise, Objective, Window, noise_of
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
@@ -51,6 +51,8 @@ _FRAME = 0.1
 # of grey levels as sharp as the pixel grid carries without the blur depending on the fraction; of edges, which are
 # sharper than the image they come from, a little wider
 _KERNELS = {"intensity": Gaussian(0.8), "fine": Gaussian(0.8), "edges": Gaussian(1.0)}
+# pixels from the border that the filters of the features make up: the frame's last pixels stand for those outside it
+_REACHES = {"intensity": 0, "fine": 4, "edges": 5}
 # pixels: the width of the mean that a search measures structure from, and that fine structure is measured from
 _COARSE_TONES = 3.0
 _MIDDLE_TONES = 1.0
@@ -630,10 +632,27 @@ def _seen(pair: _Pair, options: _Options) -> _Pair:
 def _featured(pair: _Pair, options: _Options) -> _Pair:
     """Return a level as it is, or reduced to its fine structure or to the edges of its smoothed images."""
     if options.features == "fine":
-        return _Pair(*_each(lambda image: band_pass(image, _MIDDLE_TONES), pair, options))
+        return _Pair(
+            *_each(lambda image: _structure(image, band_pass(image, _MIDDLE_TONES), _REACHES["fine"]), pair, options)
+        )
     if options.features == "edges":
-        return _Pair(*_each(lambda image: edges(smoothed(image, options.smooth)), pair, options))
+        return _Pair(
+            *_each(
+                lambda image: _structure(image, edges(smoothed(image, options.smooth)), _REACHES["edges"]),
+                pair,
+                options,
+            )
+        )
     return pair
+
+
+def _structure(image: Masked, featured: Masked, reach: int) -> Masked:
+    """Return what a filter makes of an image, or nothing if that is only its rounding, as the edges of a ramp are."""
+    inside = np.s_[reach:-reach, reach:-reach]
+    rounding = 16 * np.finfo(image.image.dtype).eps * np.abs(image.image).max()
+    if featured.image[inside].size and featured.image[inside].std(dtype=np.float64) <= rounding:
+        return Masked(np.zeros_like(featured.image), featured.mask)
+    return featured
 
 
 def _smoothed(pair: _Pair, options: _Options) -> _Pair:
@@ -738,11 +757,11 @@ def _scores(surface: LagSurface) -> NDArray[np.float64]:
     return np.where(finite, z / max(spread, 1e-12), -np.inf)
 
 
-def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None = None) -> Window:
+def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None = None, *, least: int = 2) -> Window:
     """Return the pixels in the middle of the reference's frame that read from the middle of the moving one."""
     bounds: list[int] = []
     for size, d in ((shape[0], dy), (shape[1], dx)):
-        margin = max(2, round((_FRAME if border is None else border) * size))
+        margin = max(least, round((_FRAME if border is None else border) * size))
         first = max(margin, math.ceil(margin - d))
         last = min(size - margin, math.floor(size - margin - d))
         if last - first < 4:  # the frames hardly overlap: take what there is, for the status to judge
@@ -818,7 +837,8 @@ def _finish(seen: list[_Pair], journey: _Journey, options: _Options) -> _End | N
         shape, start = pair.reference.image.shape, (journey.dx / 2**level, journey.dy / 2**level)
         inner = _window(shape, *start, options.border)
         choice = _kernel(pair, start, inner, options)._asdict()
-        outer = _window(shape, *start, 0.0) if options.border is None else inner
+        reach = _REACHES[options.features]
+        outer = _window(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
         found = refine(LOSSES[options.loss], *pair, start, inner=inner, outer=outer, **choice)
         if found is None:
             break

@@ -29,7 +29,7 @@ PRECISE = 0.05
 # a precise fit needs no other evidence if this many of its own uncertainties make up the correlation
 EXACT = 100.0
 # pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
-VAGUE = 0.5
+VAGUE = 0.35
 VAGUE_SHARE = 0.001
 # and in place of the first of them for an answer that only a second attempt gave
 SURE = 0.2
