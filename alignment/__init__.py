@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import colour, datasets, formulas, plots
+    from . import batch, colour, datasets, formulas, plots, study
     from ._checks import InputError
     from .bilinear import shift, shift_gradients, theta
     from .bound import cramer_rao
@@ -65,7 +65,7 @@ _HOME = {
     "read_image": "imagefiles",
     "write_image": "imagefiles",
 }
-_MODULES = ("colour", "datasets", "formulas", "plots")
+_MODULES = ("batch", "colour", "datasets", "formulas", "plots", "study")
 
 __all__ = [  # noqa: RUF022  (grouped by theme)
     "__version__",
@@ -105,9 +105,11 @@ __all__ = [  # noqa: RUF022  (grouped by theme)
     "read_image",
     "write_image",
     "colour",
+    "batch",
     "datasets",
     "formulas",
     "plots",
+    "study",
 ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import glob
 import os
-import re
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from . import imagefiles
 from ._checks import InputError, whole_number
+from .naming import natural_key
 
 Frame = NDArray[Any]
 Pathlike = str | os.PathLike[str]
@@ -140,18 +140,6 @@ def frames_of(source: Any) -> Frames:
     if isinstance(source, Iterable):
         return _Stream(source)
     raise InputError(f"frames is a {type(source).__name__}; {_RIGHT}")
-
-
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return a key to sort names by as people count: runs of digits by their number.
-
-    Examples
-    --------
-    >>> sorted(["t10.tif", "t9.tif"], key=natural_key)
-    ['t9.tif', 't10.tif']
-    """
-    parts = re.split(r"([0-9]+)", name)
-    return [(0, int(part), part) if part.isdigit() else (1, 0, part.casefold()) for part in parts] + [(2, 0, name)]
 
 
 def _check(frame: Frame, colour_last: bool) -> None:

@@ -57,7 +57,7 @@ class Gaussian:
         _checks.number_between("sigma", self.sigma, NARROWEST, WIDEST)
 
     def twice(self) -> Gaussian:
-        """Return the kernel that does what this one does twice: wider by the root of 2, cut off by the same nine taps."""
+        """Return the kernel that does what this one does twice: wider by the root of 2, with the same nine taps."""
         wider = object.__new__(Gaussian)
         object.__setattr__(wider, "sigma", math.sqrt(2) * self.sigma)
         return wider

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignment import naming
 from alignment.commands import sources, summary
 
 SUFFIXES = (".tif", ".png")
@@ -23,13 +24,13 @@ def nothing(_):
 def test_people_count_so():
     names = ["p1.tif", "p2.tif", "p10.tif", "p10a2.tif", "p10a10.tif", "q.tif", "Q2.tif", "z"]
     mixed = random.Random(1).sample(names, len(names))
-    assert sorted(mixed, key=sources.natural_key) == names
+    assert sorted(mixed, key=naming.natural_key) == names
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.text(max_size=8), max_size=6))
 def test_any_names_have_an_order_of_their_own(names):
-    keys = [sources.natural_key(name) for name in names]
+    keys = [naming.natural_key(name) for name in names]
     assert sorted(keys) == sorted(sorted(keys, reverse=True))
     assert len({tuple(key) for key in keys}) == len(set(names))
 

@@ -20,6 +20,7 @@ from .plate import plate_figure
 from .studies import causes_figure, study_figure
 from .style import COLOURS, CYCLE, MARKERS, new_figure, save
 from .tables import table
+from .tiles import tiles_figure
 
 __all__ = [
     "COLOURS",
@@ -46,5 +47,6 @@ __all__ = [
     "save_animation",
     "study_figure",
     "table",
+    "tiles_figure",
     "unaligned",
 ]
