@@ -21,8 +21,26 @@ Mask = NDArray[np.uint8]
 _LARGEST = {4: 1e15, 8: 1e60}
 
 
+def one_line(text: str) -> str:
+    r"""Return a text in which line breaks and other control characters are written as escapes.
+
+    Examples
+    --------
+    >>> print(one_line("two" + chr(10) + "lines.png"))
+    two\nlines.png
+    """
+    controls = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+    return text.translate(controls)
+
+
 class InputError(ValueError):
-    """An argument or a file that cannot be used; the message says what would be right."""
+    """An argument or a file that cannot be used; the message says what would be right.
+
+    The message is one line, whatever the names of files in it: what cannot be printed is written as an escape.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(one_line(message))
 
 
 class UndefinedLossError(InputError):
@@ -44,7 +62,7 @@ def finite_number(name: str, value: Any) -> float:
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise InputError(f"{name} is {_shown(value)}; give a finite number")
+        raise InputError(f"{name} is {in_words(value)}; give a finite number")
     try:
         number = float(value)
     except OverflowError:
@@ -73,9 +91,9 @@ def number_between(name: str, value: Any, low: float, high: float) -> float:
 def whole_number(name: str, value: Any, *, at_least: int = 0) -> int:
     """Return `value` as an int that is not below `at_least`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise InputError(f"{name} is {_shown(value)}; give a whole number of at least {at_least}")
+        raise InputError(f"{name} is {in_words(value)}; give a whole number of at least {at_least}")
     if int(value) < at_least:
-        raise InputError(f"{name} is {int(value)}; give a whole number of at least {at_least}")
+        raise InputError(f"{name} is {in_words(int(value))}; give a whole number of at least {at_least}")
     return int(value)
 
 
@@ -84,19 +102,31 @@ def one_of(name: str, value: Any, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     listed = ", ".join(repr(choice) for choice in choices)
-    raise InputError(f"{name} is {_shown(value)}; give one of {listed}")
+    raise InputError(f"{name} is {in_words(value)}; give one of {listed}")
+
+
+def callback(name: str, value: Any) -> Any:
+    """Return `value` if it can be called, or is None."""
+    if value is None or callable(value):
+        return value
+    raise InputError(f"{name} is {in_words(value)}; give a function, or leave it out")
+
+
+def with_methods(name: str, value: Any, methods: Sequence[str], advice: str) -> Any:
+    """Return `value` if it has all these methods; a class has them, but is no object that holds anything."""
+    if not isinstance(value, type) and all(callable(getattr(value, method, None)) for method in methods):
+        return value
+    raise InputError(f"{name} is {in_words(value)}, without the method {' or '.join(methods)}; {advice}")
 
 
 def pair_of_numbers(name: str, value: Any) -> tuple[float, float]:
     """Return `value` as two finite floats (dx, dy)."""
     if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray) or np.shape(value) != (2,):
-        raise InputError(f"{name} is {_shown(value)}; give two numbers (dx, dy) in pixels")
+        raise InputError(f"{name} is {in_words(value)}; give two numbers (dx, dy) in pixels")
     return finite_number(f"{name}[0]", value[0]), finite_number(f"{name}[1]", value[1])
 
 
-def image(
-    name: str, value: ArrayLike, *, channels: bool = False, any_size: bool = False
-) -> tuple[Image, Mask | None]:
+def image(name: str, value: ArrayLike, *, channels: bool = False, any_size: bool = False) -> tuple[Image, Mask | None]:
     """Return a clean floating copy or view of an image, and the mask of what may be used of it.
 
     Parameters
@@ -227,7 +257,7 @@ def window(name: str, value: Any, shape: tuple[int, int]) -> tuple[int, int, int
         return height // 10, height - height // 10, width // 10, width - width // 10
     right_form = 'give "frame", "interior" or (top, bottom, left, right)'
     if not isinstance(value, Sequence | np.ndarray) or np.shape(value) != (4,):
-        raise InputError(f"{name} is {_shown(value)}; {right_form}")
+        raise InputError(f"{name} is {in_words(value)}; {right_form}")
     top, bottom, left, right = (whole_number(f"{name}[{i}]", v) for i, v in enumerate(value))
     if not (top < bottom <= height and left < right <= width):
         raise InputError(
@@ -248,13 +278,16 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     try:
         array = np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{name} is {_shown(value)}; give a rectangular array of numbers") from error
+        raise InputError(f"{name} is {in_words(value)}; give a rectangular array of numbers") from error
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} has dtype {array.dtype}; give grey levels as integers, float32 or float64")
     return array
 
 
-def _shown(value: Any) -> str:
+def in_words(value: Any) -> str:
     """Show a value inside a sentence, cut short where it is long."""
-    text = repr(value)
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # whole numbers of thousands of digits are not written out
+        return f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= 60 else f"a {type(value).__name__} that starts {text[:40]}..."

@@ -68,6 +68,7 @@ def theta(dx: float, dy: float) -> NDArray[np.float64]:
     array([[ 1.,  0.,  3.],
            [ 0.,  1., -1.]])
     """
+    dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
     return np.array([[1.0, 0.0, dx], [0.0, 1.0, dy]])
 
 

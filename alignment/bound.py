@@ -18,6 +18,9 @@ from ._checks import Image, InputError, Mask
 # times that hidden pixels are filled in from around, with means twice as wide each time
 _FILLS = 12
 
+# a noise, in units of the largest grey level, whose square is still a number
+_LARGEST = 1e100
+
 
 def cramer_rao(
     image: ArrayLike,
@@ -113,7 +116,7 @@ def cramer_rao(
     >>> bool(np.allclose(covariance, 2 * 0.05**2 / (np.pi / 2) * np.eye(2), atol=1e-9))
     True
     """
-    levels, finite = _checks.image("image", image)
+    levels, finite = _checks.image("image", image, any_size=True)
     shape = levels.shape
     noises = _noises(noise)
     known = _checks.both(finite, _checks.mask("mask", mask, shape))
@@ -127,6 +130,8 @@ def cramer_rao(
     scale = float(np.abs(levels).max()) or 1.0
     scene = _filled(levels / scale, known)
     across, down = _slope(scene, 1)[used], _slope(scene, 0)[used]
+    if max(noises) / scale > _LARGEST:
+        raise InputError(f"noise is {max(noises):.3g}, beyond all grey levels of the image; give less noise")
     information = np.array([[across @ across, across @ down], [across @ down, down @ down]])
     return _inverse(information) * sum((sigma / scale) ** 2 for sigma in noises)
 

@@ -73,6 +73,8 @@ class Adjustment:
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.gains, tuple | list) or len(self.gains) != len(_CHANNELS):
+            raise InputError(f"gains is {_checks.in_words(self.gains)}; give three numbers, for red, green and blue")
         for name, gain in zip(_CHANNELS, self.gains, strict=True):
             _checks.positive_number(f"the gain of {name}", gain)
         _checks.positive_number("gamma", self.gamma)

@@ -19,6 +19,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from . import _checks
 from ._checks import InputError
 from .imagefiles import as_float, read_image, to_dtype
 
@@ -44,6 +45,10 @@ _BLACK, _WHITE = 0.03, 0.96
 
 _GREY: Final = (0.299, 0.587, 0.114)
 _SATURATION, _STRONGEST = 0.6, 0.2  # how far a colour may depart from grey
+
+_MOST: Final = 100_000  # specks or scratches on one plate
+_FAR: Final = 1e6  # pixels; what no photograph allows is refused by its size afterwards
+_STRONG: Final = 1e6  # of a gain, an offset or noise, in units of the full scale
 
 _MARGIN: Final = 8  # pixels of the photograph that no window comes nearer to its border than
 
@@ -183,9 +188,13 @@ def demo_plate(
     """
     rng = _generator(seed)
     moves = _plate_displacements(displacements)
-    _check_number("grain", grain, 0.0, 1.0)
-    _check_count("dust", dust)
-    _check_count("scratches", scratches)
+    _checks.number_between("grain", grain, 0.0, 1.0)
+    for what, count in (("dust", dust), ("scratches", scratches)):
+        if _checks.whole_number(what, count) > _MOST:
+            raise InputError(f"{what} is {count}; give a whole number up to {_MOST}.")
+    for what, chosen in (("frame", frame), ("tones", tones)):
+        if not isinstance(chosen, bool | np.bool_):
+            raise InputError(f"{what} is {_checks.in_words(chosen)}; give True or False.")
     photograph = _muted(_photograph())
     crop = np.s_[_TOP : _TOP + _HEIGHT, _LEFT : _LEFT + _WIDTH]
 
@@ -282,14 +291,16 @@ def shifted_pair(
     True
     """
     rng = _generator(seed)
-    _check_number("dx", dx)
-    _check_number("dy", dy)
-    _check_number("gain", gain)
-    _check_number("offset", offset)
-    _check_number("noise", noise, 0.0)
-    _check_count("area", area, least=1)
-    if dtype not in ("float64", "float32", np.float64, np.float32):
-        raise InputError(f"dtype is {dtype!r}, but the pair is made of floats; choose float64 or float32.")
+    _checks.number_between("dx", dx, -_FAR, _FAR)
+    _checks.number_between("dy", dy, -_FAR, _FAR)
+    _checks.number_between("gain", gain, -_STRONG, _STRONG)
+    _checks.number_between("offset", offset, -_STRONG, _STRONG)
+    _checks.number_between("noise", noise, 0.0, _STRONG)
+    _checks.whole_number("area", area, at_least=1)
+    if not isinstance(dtype, str | type | np.dtype) or dtype not in ("float64", "float32", np.float64, np.float32):
+        raise InputError(
+            f"dtype is {_checks.in_words(dtype)}, but the pair is made of floats; choose float64 or float32."
+        )
     photograph = _photograph() @ np.array(_GREY)
     moved = _displace(photograph, dx * area, dy * area)
     window = _window(photograph.shape, shape, area, (dy, dx))
@@ -355,7 +366,7 @@ def _window(
         raise InputError(f"shape is {shape!r}, but an image has a height and a width; give a pair such as (240, 200).")
     parts = []
     for name, n, size, d in zip(("height", "width"), whole, shape, move, strict=True):
-        _check_count(name, size, least=2)
+        _checks.whole_number(name, size, at_least=2)
         low = _MARGIN + math.ceil(max(d, 0.0) * area)
         high = n - size * area - _MARGIN - math.ceil(max(-d, 0.0) * area)
         if low > high:
@@ -433,35 +444,24 @@ def _scratch(rng: np.random.Generator, plate: Floats, count: int) -> None:
 
 def _plate_displacements(given: Mapping[str, tuple[float, float]] | None) -> dict[str, tuple[float, float]]:
     moves = {"red": (0.0, 0.0), "green": (0.0, 0.0), "blue": (0.0, 0.0)}
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(f"displacements is {_checks.in_words(given)}; give pairs (dx, dy) by the names red and blue.")
     for name, move in (_DISPLACEMENTS if given is None else given).items():
         if name not in ("red", "blue"):
             raise InputError(
-                f"displacements names {name!r}, but only red and blue move against green; use these names."
+                f"displacements names {_checks.in_words(name)}, but only red and blue move against green; use these."
             )
         try:
             dx, dy = move
         except (TypeError, ValueError) as error:
-            raise InputError(f"the displacement of {name} is {move!r}; give a pair (dx, dy) in pixels.") from error
-        _check_number(f"dx of {name}", dx, -_REACH, _REACH)
-        _check_number(f"dy of {name}", dy, -_REACH, _REACH)
+            raise InputError(
+                f"the displacement of {name} is {_checks.in_words(move)}; give a pair (dx, dy) in pixels."
+            ) from error
+        _checks.number_between(f"dx of {name}", dx, -_REACH, _REACH)
+        _checks.number_between(f"dy of {name}", dy, -_REACH, _REACH)
         moves[name] = (float(dx), float(dy))
     return moves
 
 
 def _generator(seed: int) -> np.random.Generator:
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError(f"seed is {seed!r}; give a whole number that is not negative.")
-    return np.random.default_rng(int(seed))
-
-
-def _check_number(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> None:
-    if not isinstance(value, int | float | np.integer | np.floating) or not math.isfinite(value):
-        raise InputError(f"{name} is {value!r}; give a finite number.")
-    if not low <= value <= high:
-        limits = f"of at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise InputError(f"{name} is {value!r}; give a number {limits}.")
-
-
-def _check_count(name: str, value: int, *, least: int = 0) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise InputError(f"{name} is {value!r}; give a whole number of at least {least}.")
+    return np.random.default_rng(_checks.whole_number("seed", seed))

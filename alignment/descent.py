@@ -279,6 +279,11 @@ def minimise(
     position = np.array(_checks.pair_of_numbers("start", start))
     steps = _checks.whole_number("steps", steps)
     tolerance = None if tolerance is None else _checks.positive_number("tolerance", tolerance)
+    _checks.with_methods("obj", obj, ("value_and_gradient",), "give an objective such as MSE(reference, moving)")
+    _checks.with_methods("rule", rule, ("initial_state", "update"), "give a rule such as Adam(0.01)")
+    if isinstance(rule, Newton):
+        _checks.with_methods("obj", obj, ("hessian",), "give an objective that has one, or another rule")
+    _checks.callback("callback", callback)
     scale = _pixels_per_unit(obj, units)
     rows: list[tuple[float, ...]] = []
     state = rule.initial_state()

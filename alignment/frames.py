@@ -135,6 +135,8 @@ def frames_of(source: Any) -> Frames:
             return _files(source)
         if not source or np.ndim(source[0]) > 0:
             return _List(source)
+    if isinstance(source, type):
+        raise InputError(f"frames is the class {source.__name__}; {_RIGHT}")
     if hasattr(source, "shape") and hasattr(source, "__getitem__"):
         return _Array(source)
     if isinstance(source, Iterable):

@@ -81,7 +81,7 @@ class Gaussian:
         .. math:: w' = \frac{g' - w S'}{S}, \quad w'' = \frac{g'' - 2 w' S' - w S''}{S}, \qquad
             g' = \frac{t}{\sigma^2} g,\; g'' = \left(\frac{t^2}{\sigma^4} - \frac{1}{\sigma^2}\right) g,\; t = j - f
         """
-        t = np.arange(-REACH, REACH + 1) - fraction
+        t = np.arange(-REACH, REACH + 1) - _checks.number_between("fraction", fraction, -1, 1)
         g = np.exp(-0.5 * (t / self.sigma) ** 2)
         dg = t / self.sigma**2 * g
         ddg = (t**2 / self.sigma**4 - 1 / self.sigma**2) * g

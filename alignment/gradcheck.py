@@ -16,6 +16,7 @@ True
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import itertools
 import math
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._checks import InputError
+from ._checks import InputError, finite_number, in_words, positive_number, whole_number
 from .differences import (
     EPSILON,
     RELATIVE_STEPS,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 __all__ = ["GradientCheck", "Kink", "LineCheck", "check_gradient"]
 
 REACH = 10.0  # an error beyond so many floors is an error of the formula, not of the difference
+MOST_DIRECTIONS = 1000  # each takes a whole sweep
 PLATEAU = 0.5  # an error that falls more slowly than this power of the step is not falling
 SIDES: tuple[Side, ...] = ("central", "right", "left")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito
@@ -511,17 +513,17 @@ def check_gradient(
     """
     point = _clean_point(value_and_gradient, at)
     swept = _clean_steps(steps)
-    if not (math.isfinite(tolerance) and 0.0 < tolerance < 1.0):
+    if not 0.0 < finite_number("tolerance", tolerance) < 1.0:
         raise InputError(f"tolerance must lie between 0 and 1, but is {tolerance!r}; the default is 5e-4")
-    if directions < 0:
-        raise InputError(f"directions must be zero or more random directions, but is {directions!r}")
-    if not all(math.isfinite(scale) and scale > 0.0 for scale in (scales or {}).values()):
-        raise InputError(f"scales must be positive numbers with a name each, but are {scales!r:.200}")
+    seed = whole_number("seed", seed)
+    if whole_number("directions", directions) > MOST_DIRECTIONS:
+        raise InputError(f"directions is {directions}; give at most {MOST_DIRECTIONS}")
+    known = _clean_scales(scales)
     labels = _clean_names(value_and_gradient, names, point.size)
     function = Function(value_and_gradient, point)
     # Far steps may overflow or leave the domain; whatever is not finite there is recognised and left out.
     with np.errstate(all="ignore"):
-        return _check(function, labels, swept, tolerance, seed, directions, scales or {})
+        return _check(function, labels, swept, tolerance, seed, directions, known)
 
 
 def _check(
@@ -871,18 +873,42 @@ def _one_sided(lines: Sequence[LineCheck]) -> list[str]:
 # arguments at the door
 
 
+def _bind(signature: inspect.Signature, point: Array) -> None:
+    """Refuse a point with more or fewer numbers than the function takes."""
+    try:
+        signature.bind(*point)
+    except TypeError as error:
+        message = f"at holds {point.size} number(s), but the function takes {signature}; give one for each argument"
+        raise InputError(message) from error
+
+
+def _clean_scales(scales: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the named factors that a mistake may consist of."""
+    if scales is None:
+        return {}
+    if not isinstance(scales, Mapping) or not all(isinstance(name, str) for name in scales):
+        raise InputError("scales must be positive numbers with a name each; give for example {'N': 4096.0}")
+    return {name: positive_number(f"the scale {name}", value) for name, value in scales.items()}
+
+
 def _clean_point(function: object, at: float | Sequence[float] | ArrayLike) -> Array:
     if not callable(function):
         raise InputError(
-            f"value_and_gradient must be a function that returns (value, gradient), but is {function!r:.100}; "
+            f"value_and_gradient must be a function that returns (value, gradient), but is {in_words(function)}; "
             f"pass the function itself, not the result of calling it"
         )
     try:
-        point = np.atleast_1d(np.asarray(at, dtype=np.float64))
-    except (TypeError, ValueError):
-        raise InputError(f"at must be a number or a sequence of numbers, but is {at!r:.100}") from None
+        given = np.atleast_1d(np.asarray(at))
+        point = given.astype(np.float64) if given.dtype.kind in "iufO" else np.array([])
+    except (TypeError, ValueError, OverflowError):
+        point = np.array([])
     if point.ndim != 1 or point.size == 0 or not np.isfinite(point).all():
-        raise InputError(f"at must hold one finite number per argument of the function, but is {at!r:.100}")
+        raise InputError(f"at is {in_words(at)}; give one finite number per argument of the function")
+    signature = None
+    with contextlib.suppress(TypeError, ValueError):  # some functions written in C do not tell
+        signature = inspect.signature(function)
+    if signature is not None:
+        _bind(signature, point)
     return point
 
 
@@ -891,11 +917,11 @@ def _clean_steps(steps: ArrayLike | None) -> Array | None:
         return None
     try:
         swept = np.unique(np.asarray(steps, dtype=np.float64).ravel())[::-1].copy()
-    except (TypeError, ValueError):
-        raise InputError(f"steps must be positive numbers, but are {steps!r:.100}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"steps is {in_words(steps)}; give positive numbers") from None
     if swept.size < 4 or not (np.isfinite(swept) & (swept > 0.0)).all():
         raise InputError(
-            f"steps must be four or more different positive numbers, but are {steps!r:.100}; "
+            f"steps must be four or more different positive numbers, but are {in_words(steps)}; "
             f"for example numpy.geomspace(1e-1, 1e-8, 22)"
         )
     return swept
@@ -904,8 +930,8 @@ def _clean_steps(steps: ArrayLike | None) -> Array | None:
 def _clean_names(function: Callable[..., Any], names: Sequence[str] | None, size: int) -> list[str]:
     """Take the names given, or those of the function's parameters if there are as many."""
     if names is not None:
-        if len(names) != size or isinstance(names, str):
-            raise InputError(f"names must hold one name for each of the {size} argument(s), but is {names!r:.100}")
+        if not isinstance(names, Sequence) or isinstance(names, str | bytes) or len(names) != size:
+            raise InputError(f"names is {in_words(names)}; give one name for each of the {size} argument(s)")
         return [str(name) for name in names]
     fixed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:

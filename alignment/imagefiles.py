@@ -18,13 +18,13 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import srgb
-from ._checks import InputError
+from ._checks import InputError, in_words
 from ._version import __version__
 
 __all__ = [
@@ -68,6 +68,7 @@ _STRANGERS: Final = (
 )
 _INTEGERS: Final = ("uint8", "uint16")
 _TEXT: Final = frozenset(range(32, 127)) | {9, 10, 13}
+_MOST_PAGES: Final = 1_000_000
 _JPEG_SIDE: Final = 65_500  # pixels; the format's own limit
 _JPEG_COMMENT: Final = 65_533  # bytes in one marker segment
 _RANGE_SLACK: Final = 1e-4  # how far rounding may carry a float image out of [0, 1]
@@ -161,7 +162,7 @@ def to_dtype(image: npt.ArrayLike, dtype: npt.DTypeLike) -> Image:
         raise InputError(
             f"the image holds {count} NaN, for which no grey level exists; replace them first (numpy.nan_to_num)."
         )
-    levels: Image = np.clip(array, 0, 1, dtype=np.result_type(array.dtype, np.float32))
+    levels: Image = np.asarray(np.clip(array, 0, 1, dtype=np.result_type(array.dtype, np.float32)))
     levels *= top
     np.rint(levels, out=levels)
     return levels.astype(target)
@@ -215,7 +216,7 @@ def read_image(path: Pathlike, *, page: int | None = None) -> Image:
     array([[    0, 40000],
            [    7, 65535]], dtype=uint16)
     """
-    name = os.fspath(path)
+    name = _name(path)
     with _open_regular(name) as file, _quiet_decoders:
         try:
             kind = _recognise(name, file.read(32))
@@ -234,6 +235,16 @@ def read_image(path: Pathlike, *, page: int | None = None) -> Image:
         except OSError as error:
             raise InputError(_explain(name, "read", error)) from error
     return np.ascontiguousarray(image)
+
+
+def _name(path: Pathlike) -> str:
+    """Return a path as text."""
+    try:
+        return os.fsdecode(path)
+    except TypeError as error:
+        raise InputError(
+            f"the path is {in_words(path)}; give the name of a file as text or as a pathlib.Path."
+        ) from error
 
 
 def _open_regular(name: str) -> BinaryIO:
@@ -303,7 +314,7 @@ def _damaged(name: str, kind: str, reason: object) -> InputError:
 def _read_png(name: str, file: BinaryIO) -> Image:
     from PIL import PngImagePlugin
 
-    depth, colour = _check_png(name, file)
+    depth, colour, colours = _check_png(name, file)
     if depth == 16 and colour != 0:
         raise InputError(
             f"{name} is a colour PNG of 16 bits per channel, which would be read as 8 bits; "
@@ -316,6 +327,8 @@ def _read_png(name: str, file: BinaryIO) -> Image:
             if getattr(picture, "n_frames", 1) > 1:
                 raise InputError(f"{name} is an animation; save one of its frames as an ordinary PNG.")
             picture.load()
+            if picture.mode == "P" and int(np.asarray(picture).max()) >= colours:  # pillow would make it black
+                raise _damaged(name, "PNG", f"it uses colours beyond the {colours} of its palette")
             orientation = _exif_orientation(picture)
             image = _picture_to_array(name, picture)
     except (InputError, MemoryError):
@@ -327,15 +340,18 @@ def _read_png(name: str, file: BinaryIO) -> Image:
     return _upright(image, orientation)
 
 
-def _check_png(name: str, file: BinaryIO) -> tuple[int, int]:
-    """Walk through the chunks to the last, checking each sum; return the bit depth and the colour type."""
+def _check_png(name: str, file: BinaryIO) -> tuple[int, int, int]:
+    """Walk through the chunks to the last, checking each sum; return bit depth, colour type and size of the palette."""
     file.seek(8)
     header = b""
+    colours = 0
     while True:
         start = file.read(8)
         if len(start) < 8:
             raise _damaged(name, "PNG", "it ends before its last chunk")
         length, kind = int.from_bytes(start[:4], "big"), start[4:]
+        if kind == b"PLTE":
+            colours = length // 3
         crc, left = zlib.crc32(kind), length
         while left:
             block = file.read(min(left, 1 << 20))
@@ -351,7 +367,7 @@ def _check_png(name: str, file: BinaryIO) -> tuple[int, int]:
     if len(header) < 13:
         raise _damaged(name, "PNG", "it has no header")
     _check_size(name, int.from_bytes(header[4:8], "big"), int.from_bytes(header[:4], "big"))
-    return header[8], header[9]
+    return header[8], header[9], colours
 
 
 def _read_jpeg(name: str, file: BinaryIO) -> Image:
@@ -449,6 +465,7 @@ def _transparent(name: str) -> str:
 def _read_tiff(name: str, file: BinaryIO, page: int | None) -> Image:
     import tifffile
 
+    check_pages(name, file)
     file.seek(0)
     try:
         with tifffile.TiffFile(file) as tiff:
@@ -470,6 +487,40 @@ def _read_tiff(name: str, file: BinaryIO, page: int | None) -> Image:
     except Exception as error:  # a decoder fed with damaged bytes may raise anything
         raise _damaged(name, "TIFF", error) from error
     return image
+
+
+def check_pages(name: str, file: BinaryIO) -> None:
+    """Follow the chain of the directories of a TIFF to its end; one that goes round in a circle would never end.
+
+    Raises
+    ------
+    InputError
+        If the chain leads back, out of the file, or through more than 1,000,000 pages.
+    """
+    file.seek(0)
+    head = file.read(16)
+    order: Literal["little", "big"] = "big" if head[:2] == b"MM" else "little"
+    big = head[2:4] in (b"+\0", b"\0+")
+    # bytes of an offset, of the number of entries, of an entry
+    wide, counted, entry = (8, 8, 20) if big else (4, 2, 12)
+    size = file.seek(0, os.SEEK_END)
+    offset = int.from_bytes(head[8:16] if big else head[4:8], order)
+    seen: set[int] = set()
+    while offset:
+        if offset in seen:
+            raise _damaged(name, "TIFF", "its pages go round in a circle")
+        seen.add(offset)
+        if len(seen) > _MOST_PAGES:
+            raise InputError(f"{name} has more than {_MOST_PAGES} pages; split it into several files.")
+        if not 8 <= offset <= size - counted:
+            raise _damaged(name, "TIFF", f"it has {size} bytes and refers to a page at {offset}")
+        file.seek(offset)
+        entries = int.from_bytes(file.read(counted), order)
+        end = offset + counted + entries * entry
+        if end > size:
+            raise _damaged(name, "TIFF", f"it has {size} bytes and a page whose description ends at {end}")
+        file.seek(end)
+        offset = int.from_bytes(file.read(wide), order)  # the last may be cut off, by writers of old
 
 
 def _choose_page(name: str, tiff: Any, page: int | None) -> Any:
@@ -629,7 +680,7 @@ def image_format(path: Pathlike) -> str:
     >>> image_format("plate.TIF")
     'TIFF'
     """
-    name = os.fspath(path)
+    name = _name(path)
     suffix = os.path.splitext(name)[1]
     kind = _FORMATS.get(suffix.lower())
     if kind is None:
@@ -693,7 +744,7 @@ def write_image(
     ...     read_image(path)
     array([[128, 128]], dtype=uint8)
     """
-    prepared = _prepared(os.fspath(path), image, dtype, description, resolution, colour_space)
+    prepared = _prepared(_name(path), image, dtype, description, resolution, colour_space)
     with replace_file(path, overwrite=overwrite) as file:
         _encode(file, *prepared)
 
@@ -733,7 +784,7 @@ def encode_image(
     >>> file.getvalue()[1:4]
     b'PNG'
     """
-    _encode(file, *_prepared(os.fspath(path), image, dtype, description, resolution, colour_space))
+    _encode(file, *_prepared(_name(path), image, dtype, description, resolution, colour_space))
 
 
 def _prepared(
@@ -828,10 +879,12 @@ def _check_format_holds(name: str, kind: str, shape: tuple[int, ...], target: np
 
 
 def _known_dtype(dtype: npt.DTypeLike, known: tuple[str, ...]) -> np.dtype[Any]:
-    with contextlib.suppress(TypeError):
-        if dtype is not None and np.dtype(dtype).name in known:
+    with contextlib.suppress(TypeError, ValueError):
+        if isinstance(dtype, str | type | np.dtype) and np.dtype(dtype).name in known:
             return np.dtype(dtype)
-    raise InputError(f"dtype is {dtype!r}, which cannot be stored; choose {', '.join(known[:-1])} or {known[-1]}.")
+    raise InputError(
+        f"dtype is {in_words(dtype)}, which cannot be stored; choose {', '.join(known[:-1])} or {known[-1]}."
+    )
 
 
 def _writer_options(name: str, kind: str, array: Image, description: str | None) -> dict[str, Any]:
@@ -919,7 +972,7 @@ def read_resolution(path: Pathlike) -> tuple[float, float] | None:
     ...     read_resolution(path)
     (1200.0, 1200.0)
     """
-    name = os.fspath(path)
+    name = _name(path)
     with _open_regular(name) as file, _quiet_decoders:
         kind = _recognise(name, file.read(32))
         file.seek(0)
@@ -983,7 +1036,7 @@ def check_writable(path: Pathlike, *, overwrite: bool = False) -> None:
     alignment._checks.InputError: no/such/folder/out.png cannot be written, because the folder no/such/folder does not
     exist; create it first.
     """
-    name = os.fspath(path)
+    name = _name(path)
     target = _check_target(name, overwrite=overwrite)
     file = _create_beside(name, target)
     file.close()
@@ -1027,7 +1080,7 @@ def replace_file(path: Pathlike, *, overwrite: bool = False) -> Iterator[BinaryI
     ...     path.read_text()
     '{}'
     """
-    name = os.fspath(path)
+    name = _name(path)
     target = _check_target(name, overwrite=overwrite)
     file = _create_beside(name, target)
     try:

@@ -275,8 +275,8 @@ class Objective(ABC):
         -------
         ndarray of shape (M, N)
         """
-        columns = [split(_checks.finite_number("dx", value)) for value in np.atleast_1d(np.asarray(dx, np.float64))]
-        rows = [split(_checks.finite_number("dy", value)) for value in np.atleast_1d(np.asarray(dy, np.float64))]
+        columns = [split(_checks.finite_number("dx", value)) for value in _listed("dx", dx)]
+        rows = [split(_checks.finite_number("dy", value)) for value in _listed("dy", dy)]
         surface = np.empty((len(rows), len(columns)))
         for ky in {row.whole for row in rows}:
             i = [n for n, row in enumerate(rows) if row.whole == ky]
@@ -950,6 +950,18 @@ def variance(sums: NDArray[np.float64]) -> float:
     """Return the variance of the reference's grey levels over the pixels behind some rows of Gaussian sums."""
     c = NCC._centred(sums[:, :12].sum(axis=0))
     return c.var_b / c.n if c.n else 0.0
+
+
+def _listed(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return some displacements as a flat array."""
+    try:
+        listed = np.atleast_1d(np.asarray(values))
+        numbers = listed.astype(np.float64) if listed.dtype.kind in "biuf" else None
+    except (TypeError, ValueError, OverflowError):
+        numbers = None
+    if numbers is None or numbers.ndim != 1:
+        raise _checks.InputError(f"{name} is {_checks.in_words(values)}; give a list of displacements in pixels")
+    return numbers
 
 
 def _mean(image: Image, used: Mask | None) -> float:

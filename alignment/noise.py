@@ -112,7 +112,7 @@ def estimate_noise(image: ArrayLike, mask: ArrayLike | None = None) -> float:
 
 def _door(image: ArrayLike, mask: ArrayLike | None) -> tuple[Image, NDArray[np.bool_]]:
     """Return the grey levels in double precision, and which of them may be used."""
-    levels, finite = _checks.image("image", image)
+    levels, finite = _checks.image("image", image, any_size=True)
     usable = _checks.both(finite, _checks.mask("mask", mask, levels.shape))
     allowed = np.ones(levels.shape, np.bool_) if usable is None else usable != 0
     count = np.count_nonzero(_whole_patches(allowed)) if min(levels.shape) >= _SIDE else 0

@@ -21,6 +21,8 @@ from ._checks import Image, Mask
 
 # of even length, so that a coarse pixel lies midway between two fine ones
 _HALVING = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
+# the width in pixels below which a Gaussian leaves its neighbours less than any rounding
+_NOTHING = 0.1
 # the weights of usable pixels, out of 1, that make a filtered pixel usable
 _ENOUGH = 0.5
 
@@ -67,7 +69,7 @@ def smooth(level: Masked, sigma: float) -> Masked:
     ----------
     level : Masked
     sigma : float
-        In pixels; 0 returns the level itself.
+        In pixels; below 0.1 the level itself is returned.
 
     Notes
     -----
@@ -75,7 +77,7 @@ def smooth(level: Masked, sigma: float) -> Masked:
 
     along each axis, divided by its sum.
     """
-    if sigma == 0:
+    if sigma < _NOTHING:
         return level
     taps = smoothing_taps(sigma)
     return _filter(level, taps, before=len(taps) // 2, step=1)
@@ -87,9 +89,9 @@ def smoothing_taps(sigma: float) -> NDArray[np.float64]:
     Examples
     --------
     >>> smoothing_taps(0), smoothing_taps(0.5).round(3)
-    (array([1.]), array([0.   , 0.107, 0.786, 0.107, 0.   ]))
+    (array([1.]), array([0.   , 0.106, 0.787, 0.106, 0.   ]))
     """
-    if sigma == 0:
+    if sigma < _NOTHING:
         return np.ones(1)
     reach = max(1, math.ceil(4 * sigma))
     taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .bandwidth import REMAINS
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
 from .losses import Objective, Window, correlation, variance
@@ -84,7 +85,7 @@ def refine(
     inner: Window,
     outer: Window,
     kernel: Gaussian,
-    pull: NDArray[np.float64] | None = None,
+    pull: tuple[float, float] | NDArray[np.float64] = (0.0, 0.0),
     noisier: float = 0.5,
 ) -> Refinement | None:
     """Take Newton steps from near a minimum to the minimum.
@@ -100,8 +101,8 @@ def refine(
     inner, outer : (top, bottom, left, right)
         The pixels to compare for sure, and those to compare if they agree as well as the inner ones.
     kernel : Gaussian
-    pull : ndarray of shape (2,), optional
-        By how much the kernel itself may displace the minimum, in pixels.
+    pull : (float, float)
+        By how much the kernel itself displaces the minimum, in pixels; it is taken off.
     noisier : float
         The variance of the moving image's noise as a share of both images' together.
 
@@ -141,8 +142,7 @@ def refine(
         near = max(_NEAR, _NEAR_SHARE * error)
         if length < near or len(visits) == _STEPS:
             break
-    if lost:
-        position = np.array(start)
+    position = np.array(start) if lost else position - pull
     return Refinement(
         dx=round(float(position[0]), 9) + 0.0,  # beyond, there is only rounding
         dy=round(float(position[1]), 9) + 0.0,
@@ -155,7 +155,7 @@ def refine(
             cleaned,
             [r for r, use in zip(rectangles, chosen, strict=True) if use],
             here,
-            pull,
+            REMAINS * np.asarray(pull),
         ),
         variance=variance(sums[chosen]),
         window=around if chosen.all() else inside,
@@ -198,7 +198,8 @@ def _agreeing(sums: NDArray[np.float64], blocks: int) -> NDArray[np.bool_]:
     var_u = suu - 2 * mean_u * su + mean_u**2 * n
     var_v = svv - 2 * mean_v * sv + mean_v**2 * n
     cov = suv - mean_u * sv - mean_v * su + mean_u * mean_v * n
-    gain = cov[inside].sum() / max(var_u[inside].sum(), 1e-300)
+    spread = var_u[inside].sum()
+    gain = cov[inside].sum() / spread if spread > 0 else 0.0
     residual = var_v - 2 * gain * cov + gain**2 * var_u
     usual = residual[inside].sum() / max(n[inside].sum(), 1)
     agreeing = residual <= _LIKE_INSIDE * usual * n

@@ -411,7 +411,7 @@ def register(
         border=None if border is None else _checks.number_between("border", border, 0, 0.4),
         min_overlap=_checks.number_between("min_overlap", min_overlap, 0.01, 1),
         threads=_checks.whole_number("threads", threads, at_least=1),
-        callback=callback,
+        callback=_checks.callback("callback", callback),
     )
     if noise is not None and kernel != "hat":
         raise InputError("noise is for kernel='hat'; leave it out, other kernels tell the noise from the residual")

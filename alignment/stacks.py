@@ -361,6 +361,8 @@ def register_stack(
     ([0.0, 0.25, 0.5, 0.75, 1.0], 'blank')
     """
     source = frames_of(frames)
+    if not isinstance(lags, tuple | list):
+        raise InputError(f"lags is {_checks.in_words(lags)}; give a tuple of whole numbers, such as (1, 2, 4)")
     lags = tuple(_checks.whole_number("lags", lag, at_least=1) for lag in lags)
     if not lags:
         raise InputError("lags is empty; give at least one, such as (1,)")
@@ -370,10 +372,10 @@ def register_stack(
         lags=tuple(sorted(set(lags))),
         passes=_checks.whole_number("passes", passes, at_least=1),
         border=_checks.number_between("border", border, 0, 0.4),
-        callback=callback or (lambda done, total: None),
+        callback=_checks.callback("callback", callback) or (lambda done, total: None),
     )
     _checks.one_of("bridge", bridge, BRIDGES)
-    max_blur = None if max_blur is None else _checks.positive_number("max_blur", max_blur)
+    max_blur = None if max_blur is None else _checks.number_between("max_blur", max_blur, 1e-3, 1e3)
     if isinstance(to, str):
         _checks.one_of("to", to, TO)
     if isinstance(to, str) and to == "previous":

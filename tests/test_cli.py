@@ -543,25 +543,36 @@ def test_a_record_lies_beside_the_picture(plate, quick):
 
 
 def test_what_is_done_and_unchanged_is_not_done_again(plate, quick, capsys):
-    assert cli.main(["colorize", plate, "--json"]) == 0
+    assert cli.main(["colorize", plate, "-o", ".", "--json"]) == 0
     first = json.loads(capsys.readouterr().out)["plates"][0]
     before = {path: path.stat().st_mtime_ns for path in picture_and_record()}
-    assert cli.main(["colorize", plate, "--json"]) == 0
+    assert cli.main(["colorize", plate, "-o", ".", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)["plates"][0]
     assert len(quick.calls) == 1
     assert (first.pop("done_before"), again.pop("done_before")) == (False, True)
     assert first.pop("seconds") > 0 <= again.pop("seconds")
     assert first == again
     assert {path: path.stat().st_mtime_ns for path in picture_and_record()} == before
-    assert cli.main(["colorize", plate]) == 0
+    assert cli.main(["colorize", plate, "-o", "."]) == 0
     assert "plate.png: done before, and nothing has changed; --force does it again" in capsys.readouterr().out
 
 
 def test_what_did_not_converge_before_still_has_not(plate, quick, capsys):
     quick.success = False
-    assert cli.main(["colorize", plate]) == 3
-    assert cli.main(["colorize", plate]) == 3
+    assert cli.main(["colorize", plate, "-o", "."]) == 3
+    assert cli.main(["colorize", plate, "-o", "."]) == 3
     assert len(quick.calls) == 1
+
+
+def test_one_plate_to_one_file_is_refused_the_second_time(plate, quick, capsys):
+    assert cli.main(["colorize", plate]) == 0
+    before = Path("plate_color.png").stat().st_mtime_ns
+    capsys.readouterr()
+    assert cli.main(["colorize", plate]) == 1
+    assert "plate_color.png exists already" in one_sentence(capsys)
+    assert Path("plate_color.png").stat().st_mtime_ns == before
+    assert len(quick.calls) == 1
+    assert cli.main(["colorize", plate, "--overwrite"]) == 0
 
 
 def test_force_does_it_again_but_replaces_only_what_is_ours(plate, quick, capsys):
@@ -594,7 +605,7 @@ def test_other_options_are_other_work(plate, quick, capsys, options, says):
     assert f"plate_color.png exists already, made {says}; give --overwrite" in one_sentence(capsys)
     assert Path("plate_color.png").read_bytes() == old
     assert cli.main(["colorize", plate, *options, "--overwrite"]) == 0
-    assert cli.main(["colorize", plate, *options]) == 0
+    assert cli.main(["colorize", plate, *options, "-o", "."]) == 0
     assert len(quick.calls) == 2
 
 
@@ -857,7 +868,7 @@ def drawn(quick, monkeypatch):
 def test_a_figure_for_one_plate(plate, drawn):
     assert cli.main(["colorize", plate, "--figure", "how.pdf"]) == 0
     assert Path("how.pdf").read_bytes() == b"pdf of plate.png"
-    assert cli.main(["colorize", plate, "--figure", "how.pdf"]) == 0
+    assert cli.main(["colorize", plate, "--figure", "how.pdf", "-o", "."]) == 0
     assert len(drawn) == 1
 
 

@@ -47,7 +47,7 @@ def worked(tmp_path_factory):
 def test_a_plate_becomes_a_photograph(worked):
     folder, done, plate = worked
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in folder.iterdir()) == ["colour.tif", "plate.tif"]
+    assert sorted(path.name for path in folder.iterdir()) == ["colour.tif", "colour_shifts.json", "plate.tif"]
     (entry,) = json.loads(done.stdout)["plates"]
     assert (entry["input"], entry["success"], entry["status"]) == ("plate.tif", True, "converged")
     assert Path(entry["output"]).name == "colour.tif"

@@ -65,8 +65,8 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="do again what is done: otherwise a plate is left alone whose picture was made before from the same file, "
-        "with the same options, by this version",
+        help="do again what is done: otherwise, where there are several plates or a folder, one is left alone whose "
+        "picture was made before from the same file, with the same options, by this version",
     )
     _add_choices(parser)
     parser.add_argument("--figure", metavar="FILE", help="draw what happened, for one plate (.png, .jpg, .pdf, .svg)")
@@ -155,6 +155,7 @@ def _plan(args: argparse.Namespace, session: Session) -> list[Task]:
         figure=args.figure or args.figures,
         overwrite=args.overwrite,
         force=args.force,
+        resume=len(jobs) > 1 or jobs[0].folder is not None or args.plates != sources,
         dry_run=args.dry_run,
         threads=1 if args.jobs > 1 else args.threads or 1,
     )

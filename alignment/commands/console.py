@@ -48,8 +48,11 @@ class Session:
     def complain(self, error: Exception, source: str | None = None) -> str:
         """Print an error as one sentence, its traceback only with -vv, and return the sentence."""
         sentence = sentence_of(error)
-        if source is not None and source not in sentence:
-            sentence = f"{source}: {sentence}"
+        if source is not None:
+            from .._checks import one_line
+
+            if one_line(source) not in sentence:
+                sentence = f"{one_line(source)}: {sentence}"
         if self.args.verbose > 1:
             self.note("".join(traceback.format_exception(error)).rstrip())
         self.note(f"alignment: error: {sentence}")

@@ -40,6 +40,8 @@ class Task:
         The file for the figure; True for one beside the picture.
     overwrite, force, dry_run : bool
         As on the command line.
+    resume : bool
+        Whether a plate that is done is left alone without a word of refusal.
     threads : int
     """
 
@@ -49,6 +51,7 @@ class Task:
     figure: str | bool = False
     overwrite: bool = False
     force: bool = False
+    resume: bool = True
     dry_run: bool = False
     threads: int = 1
 
@@ -117,7 +120,7 @@ def make(task: Task, report: Callable[[str, str], None] | None = None) -> Done:
     done = Done(report=None if report is None else lambda stage: report(source, stage))
     with done.stage("reading"):
         earlier = _earlier(task)
-        if earlier is not None and not task.force and _unchanged(task, earlier):
+        if earlier is not None and task.resume and not task.force and _unchanged(task, earlier):
             return _again(task, earlier, done)
         plate, resolution, fingerprint = _read(source)
     stored = task.finish.stored(plate.dtype.name)
@@ -289,7 +292,7 @@ def _ours(task: Task, target: str, earlier: Record | None) -> dict[str | None, b
     made = None if output is None else _beside(task, output.name)
     intact = output is not None and made is not None and output.matches(made)
     unfinished = not intact and not (made is not None and os.path.lexists(made))
-    again = intact and (task.force or not _differences(task, earlier)) and made is not None
+    again = intact and (task.force or (task.resume and not _differences(task, earlier))) and made is not None
     same = again and os.path.realpath(str(made)) == os.path.realpath(target)
     figure = task.figure_file is not None and _is_figure(task.figure_file, earlier)
     return {

@@ -53,13 +53,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
         return OK
     with session.clock.stage(STARTING):
         from .. import claims, study
-    make_folder(folder)
     for target in targets:
-        check_target(target, overwrite=args.overwrite)
+        check_target(target, overwrite=args.overwrite, missing_folder=True)
     with session.clock.stage("reading"):
         cases, failed = _cases(args.plates, session)
     if not cases:
         return FAILED
+    make_folder(folder)
     with session.clock.stage("experiments"):
         made = study.run_study(cases, repeats=args.repeats, progress=lambda jobs: session.progress(jobs, "experiment"))
     verdicts, explained = claims.judge(made), claims.explain(made)
