@@ -179,7 +179,7 @@ def check_exposures(exposures: object, shape: tuple[int, ...]) -> dict[str, Rect
     """Return rectangles given by hand as a dictionary, or say what is wrong with them."""
     right = "give 'red', 'green' and 'blue', each as (top, bottom, left, right)"
     if not isinstance(exposures, Mapping) or sorted(exposures) != sorted(CHANNELS):
-        raise InputError(f"exposures is {_checks._shown(exposures)}; {right}")
+        raise InputError(f"exposures is {_checks.in_words(exposures)}; {right}")
     checked = {name: _checks.window(f"exposures[{name!r}]", exposures[name], (shape[0], shape[1])) for name in CHANNELS}
     for name, (top, bottom, left, right_) in checked.items():
         if bottom - top < SMALLEST or right_ - left < SMALLEST:
