@@ -314,6 +314,7 @@ def _count(name: str) -> int:
         with open(name, "rb") as file:
             if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return 1
+            imagefiles.check_pages(name, file)
         with imagefiles._quiet_decoders, tifffile.TiffFile(name) as tiff:
             pages = len(tiff.pages)
             if pages == 1 or not any(p.is_reduced for p in (tiff.pages[0].aspage(), tiff.pages[1].aspage())):
@@ -321,6 +322,8 @@ def _count(name: str) -> int:
             return max(sum(not page.aspage().is_reduced for page in tiff.pages), 1)
     except OSError:
         return 1
+    except InputError:
+        raise
     except Exception as error:  # a reader fed with damaged bytes may raise anything
         raise imagefiles._damaged(name, "TIFF", error) from error
 

@@ -725,7 +725,8 @@ def _search(levels: list[_Pair], level: int, options: _Options) -> _Journey:
 
 def _contest(candidates: list[Candidate], pair: _Pair, options: _Options) -> Candidate:
     """Return the candidate whose exact minimum is lowest, among those that stand out nearly as much as the first."""
-    rivals = [candidate for candidate in candidates if candidate.loss <= _RIVAL * candidates[0].loss]
+    first = candidates[0]
+    rivals = [first, *(candidate for candidate in candidates[1:] if candidate.loss <= _RIVAL * first.loss)]
     if len(rivals) == 1:
         return rivals[0]
 

@@ -31,8 +31,6 @@ EXACT = 100.0
 # pixels, and the share of the frame's short side: a standard error beyond their sum is no answer
 VAGUE = 0.35
 VAGUE_SHARE = 0.001
-# the same for edges, of which any two scenes have some in common
-VAGUE_EDGES = 0.25
 # and in place of the first of them for an answer that only a second attempt gave
 SURE = 0.2
 # the share of the largest curvature of the loss below which the smallest one is none
@@ -123,8 +121,7 @@ class Evidence:
         """Whether along some direction there is nothing to see."""
         low, high = np.linalg.eigvalsh(self.hessian)
         # a poor correlation, which chance can bring about, has to be located the more precisely
-        vague = VAGUE_EDGES if self.of_edges else VAGUE
-        most = (vague + VAGUE_SHARE * min(self.shape)) * min(1.0, max(self.ncc, 0.0) / SIMILAR)
+        most = (VAGUE + VAGUE_SHARE * min(self.shape)) * min(1.0, max(self.ncc, 0.0) / SIMILAR)
         return bool(self.spread > most or low < CONDITION * high)
 
     @property

@@ -734,3 +734,10 @@ def _only_when_told_where(attempt):
         return found if begin is not None else replace(found, success=False, status="no correlation")
 
     return told
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_search_in_which_nothing_stands_out_still_has_a_best_candidate(seed):
+    """The best score of noise against noise can be negative, so that no share of it is below it."""
+    pair = np.random.default_rng(seed).random((2, 34, 11))
+    hopeless(register(*pair, loss="mse", features="intensity", max_shift=0.5))
