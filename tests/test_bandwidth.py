@@ -43,6 +43,7 @@ def test_between_pixels_a_narrow_kernel_is_not_worth_its_pull():
     assert at_whole < between
 
 
+@pytest.mark.slow
 def test_the_width_chosen_is_about_the_best_of_all():
     """Where noise rules, the rms error with the width chosen is within 10 % of the best fixed one."""
     errors = {sigma: [] for sigma in (0.7, 0.8, 1.0, 1.2, None)}

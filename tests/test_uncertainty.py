@@ -80,6 +80,7 @@ def test_the_ellipse_of_stripes_lies_along_them():
     assert found.conditioning.ratio < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [MSE, NCC])
 @pytest.mark.parametrize("noises", [(0.3, 0.3), (0.1, 0.5)])
 @pytest.mark.parametrize("shape", [(90, 100), (300, 60)])
@@ -108,6 +109,7 @@ def test_the_modelled_noise_of_the_gradient_is_that_of_many_draws(kind, noises, 
     assert np.abs(mean).max() < 3.5, mean
 
 
+@pytest.mark.slow
 def test_noise_left_in_pulls_a_narrow_kernel():
     """The surprise that `without_noise` is for: the noise's share depends on the fraction, and biases the gradient.
 
@@ -137,6 +139,7 @@ def spread(pair, window=(8, 112, 8, 132), at=(0.3, -0.2)):
     return spread_of(objective, pair, cleaned, rectangles, at)
 
 
+@pytest.mark.slow
 def test_noise_looks_like_noise_and_motion_does_not():
     shape, at, plain, fits = (120, 140), (0.3, -0.2), 0, []
     for seed in range(20):
