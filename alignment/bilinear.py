@@ -211,7 +211,7 @@ def shift_gradients(
     if len(slopes) == 1:
         return slopes[0]
     half = clean.dtype.type(0.5)
-    return half * (slopes[0][0] + slopes[1][0]), half * (slopes[0][1] + slopes[1][1])
+    return half * slopes[0][0] + half * slopes[1][0], half * slopes[0][1] + half * slopes[1][1]
 
 
 def one_sided(side: str) -> tuple[str, ...]:

@@ -186,6 +186,7 @@ def demo_plate(
     >>> demo.exposure("green").shape
     (372, 440)
     """
+    to_dtype(np.zeros(1), dtype)  # refuses what it must before the work
     rng = _generator(seed)
     moves = _plate_displacements(displacements)
     _checks.number_between("grain", grain, 0.0, 1.0)
@@ -296,7 +297,7 @@ def shifted_pair(
     _checks.number_between("gain", gain, -_STRONG, _STRONG)
     _checks.number_between("offset", offset, -_STRONG, _STRONG)
     _checks.number_between("noise", noise, 0.0, _STRONG)
-    _checks.whole_number("area", area, at_least=1)
+    _checks.number_between("area", _checks.whole_number("area", area, at_least=1), 1, 600)
     if not isinstance(dtype, str | type | np.dtype) or dtype not in ("float64", "float32", np.float64, np.float32):
         raise InputError(
             f"dtype is {_checks.in_words(dtype)}, but the pair is made of floats; choose float64 or float32."
@@ -363,7 +364,9 @@ def _window(
 ) -> tuple[slice, slice]:
     """Choose the part of the photograph to take, in its middle if the displaced content allows."""
     if not isinstance(shape, tuple | list) or len(shape) != 2:
-        raise InputError(f"shape is {shape!r}, but an image has a height and a width; give a pair such as (240, 200).")
+        raise InputError(
+            f"shape is {_checks.in_words(shape)}, but an image has a height and a width; give for example (240, 200)."
+        )
     parts = []
     for name, n, size, d in zip(("height", "width"), whole, shape, move, strict=True):
         _checks.whole_number(name, size, at_least=2)

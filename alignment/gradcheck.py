@@ -930,9 +930,15 @@ def _clean_steps(steps: ArrayLike | None) -> Array | None:
 def _clean_names(function: Callable[..., Any], names: Sequence[str] | None, size: int) -> list[str]:
     """Take the names given, or those of the function's parameters if there are as many."""
     if names is not None:
-        if not isinstance(names, Sequence) or isinstance(names, str | bytes) or len(names) != size:
+        if (
+            not isinstance(names, Sequence)
+            or isinstance(names, str | bytes)
+            or not all(isinstance(n, str) for n in names)
+        ):
+            raise InputError(f"names is {in_words(names)}; give a text for each argument")
+        if len(names) != size:
             raise InputError(f"names is {in_words(names)}; give one name for each of the {size} argument(s)")
-        return [str(name) for name in names]
+        return list(names)
     fixed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     try:
         parameters = inspect.signature(function).parameters.values()
