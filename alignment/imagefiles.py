@@ -308,6 +308,8 @@ def _check_size(name: str, height: int, width: int) -> None:
 
 def _damaged(name: str, kind: str, reason: object) -> InputError:
     text = " ".join(str(reason).split()).rstrip(".") or type(reason).__name__
+    if len(text) > 200:  # some decoders quote all they were given
+        text = f"{text[:160].rstrip()} ..."
     return InputError(f"{name} is a damaged or incomplete {kind} file ({text}); copy or download it again.")
 
 
