@@ -19,7 +19,7 @@ from . import _checks, _kernels
 from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
-from .gaussian import REACH, Fields, Gaussian, fields, nearest, taps_of
+from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
 from .noise import estimate_noise
 from .pyramid import Masked, smoothing_taps
 
@@ -34,6 +34,8 @@ _CELLS_KEPT = 4096
 _ROUNDS = 4
 # the share of an image's variance that may be taken for noise
 _MOST_NOISE = 0.9
+# the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared
+_MOST_HIDDEN = 0.1
 # zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
 _BORDER = 2 * REACH + 1
 
@@ -168,6 +170,8 @@ class Objective(ABC):
         used, usable = self._pixels_used
         if used is None and usable is None:
             return None, None
+        if isinstance(self.kernel, Gaussian):
+            used, usable = (mask if mask is None else _well_inside(mask, self.kernel) for mask in (used, usable))
         border = 1 if self.kernel == "hat" else _BORDER
         ones = np.ones(self.shape, np.uint8)
         wide = np.pad(ones if usable is None else usable, border, constant_values=1)
@@ -248,13 +252,13 @@ class Objective(ABC):
 
     def _seen_at(self, dx: float, dy: float, kernel: Gaussian) -> tuple[Fields, NDArray[np.float64]]:
         """Return the moving image with its derivatives, and the reference, at the usable pixels, in float64."""
-        used, usable = self._pixels_used
         top, bottom, left, right = self.domain
         inside = np.s_[top:bottom, left:right]
-        kept = np.ones((bottom - top, right - left), np.bool_) if used is None else used[inside] != 0
-        if usable is not None:
-            kept = kept & (_shifted_mask(usable, nearest(dx)[0], nearest(dy)[0])[inside] != 0)
-        moving = fields(self._A, usable, dx, dy, kernel)
+        kept = np.ones((bottom - top, right - left), np.bool_)
+        if self._used is not None and self._usable is not None:
+            counted = self._usable[_BORDER:-_BORDER, _BORDER:-_BORDER]
+            kept = (self._used[inside] != 0) & (_shifted_mask(counted, nearest(dx)[0], nearest(dy)[0])[inside] != 0)
+        moving = fields(self._A, self._pixels_used[1], dx, dy, kernel)
         B = self._reference_seen()[inside][kept].astype(np.float64)
         return Fields(*(field[inside][kept].astype(np.float64) for field in moving)), B
 
@@ -616,7 +620,8 @@ class MSE(Objective):
         Which slope to report at an integer displacement, where the loss has a kink.
     kernel : "hat" or Gaussian
         What both images are sampled with: the bilinear hat of the documented formulas, or a Gaussian, which has no
-        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, and zeros lie outside the frame.
+        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, pixels beside masked ones are not
+        compared unless that would leave fewer than half, and zeros lie outside the frame.
     noise : float, (float, float) or "estimate", optional
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
@@ -739,7 +744,8 @@ class NCC(Objective):
         Which slope to report at an integer displacement, where the loss has a kink.
     kernel : "hat" or Gaussian
         What both images are sampled with: the bilinear hat of the documented formulas, or a Gaussian, which has no
-        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, and zeros lie outside the frame.
+        kinks. Under a Gaussian, usable pixels share out the weight of masked ones, pixels beside masked ones are not
+        compared unless that would leave fewer than half, and zeros lie outside the frame.
     noise : float, (float, float) or "estimate", optional
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
@@ -968,6 +974,17 @@ def _mean(image: Image, used: Mask | None) -> float:
     """Return the mean of the pixels in use, 0 if there are none."""
     levels = image if used is None else image[used != 0]
     return float(levels.mean(dtype=np.float64)) if levels.size else 0.0
+
+
+def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
+    """Return the usable pixels most of whose taps may be used as well, or all where that leaves fewer than half.
+
+    Beside hidden pixels the normalised mean is that of a place farther away from them, by up to half a pixel, and the
+    masks of two images hide different places.
+    """
+    hidden = sample((mask == 0).astype(np.float32), 0.0, 0.0, kernel)
+    inside = np.asarray((hidden <= _MOST_HIDDEN) & (mask != 0), np.uint8)
+    return inside if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask) else mask
 
 
 def _around(rectangles: NDArray[np.int64]) -> Window:

@@ -103,6 +103,13 @@ def masked_sum(image, mask, dx, dy, sigma, y, x):
     return total / weight
 
 
+def hidden_share(mask, sigma, y, x):
+    """Return the weight of hidden pixels under the Gaussian around a pixel; nothing is hidden outside the frame."""
+    window = np.pad(mask, 4, constant_values=True)[y : y + 9, x : x + 9]
+    along = np.exp(-0.5 * (np.arange(-4, 5) / sigma) ** 2)
+    return float((np.outer(along, along) * ~window).sum() / along.sum() ** 2)
+
+
 def pair_with_masks():
     B, A = scene((26, 28), 5), scene((26, 28), 6)
     rng = np.random.default_rng(7)
@@ -120,13 +127,25 @@ def test_usable_pixels_share_out_the_weights_of_masked_ones(name, domain, at):
         for x in range(left, right):
             n, m = y + round(at[1]), x + round(at[0])
             inside = 0 <= n < 26 and 0 <= m < 28
-            if used[y, x] and (not inside or usable[n, m]):
+            counts = used[y, x] and hidden_share(used, 0.8, y, x) <= 0.1
+            if counts and (not inside or (usable[n, m] and hidden_share(usable, 0.8, n, m) <= 0.1)):
                 b.append(masked_sum(B, used, 0, 0, 0.8, y, x))
                 a.append(masked_sum(A, usable, *at, 0.8, y, x))
     want = np.mean((np.array(a) - b) ** 2) if name == "mse" else -np.corrcoef(a, b)[0, 1]
     B[~used], A[~usable] = np.nan, 1e9
     made = OBJECTIVES[name](B, A, domain=domain, kernel=Gaussian(0.8), reference_mask=used, moving_mask=usable)
     assert made.value(*at) == pytest.approx(want, rel=1e-9)
+
+
+def test_where_pixels_are_hidden_everywhere_all_others_count():
+    B, A, used, _ = pair_with_masks()
+    used[::2, ::2] = False
+    made = OBJECTIVES["ncc"](B, A, domain=(5, 21, 5, 22), kernel=Gaussian(0.8), reference_mask=used)
+    b, a = [], []
+    for y, x in np.argwhere(used[5:21, 5:22]) + 5:
+        b.append(masked_sum(B, used, 0, 0, 0.8, y, x))
+        a.append(masked_sum(A, np.ones_like(used), 0.3, -0.4, 0.8, y, x))
+    assert made.value(0.3, -0.4) == pytest.approx(-np.corrcoef(a, b)[0, 1], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
