@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .gaussian import NARROWEST, WIDEST, Gaussian, nearest
 from .pyramid import Masked
 
+Array = NDArray[np.float64]
 Window = tuple[int, int, int, int]
 
 # pixels along the sides of the tiles whose spectra are looked at; which part of the window they cover, and how many
@@ -23,6 +24,8 @@ _TILE = 96
 _LEAST = 32
 _PART = 0.25
 _TILES = 8
+# the share of a tile, at the least, that must not be masked
+_USABLE = 0.25
 # what sensors fold back from beyond the grid pulls like a narrow kernel: in photographs up to about twice as much
 REMAINS = 2.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
@@ -35,21 +38,24 @@ class Spectrum(NamedTuple):
 
     Attributes
     ----------
-    kx, ky : ndarray of shape (M,)
+    kx, ky : ndarray of shape (Nx,), (Ny,)
         Frequencies in radians per pixel.
-    cross : ndarray of shape (T, M)
-        The cross spectrum of each tile, less the displacement.
-    power_b, power_a : ndarray of shape (M,)
+    shared : ndarray of shape (Ny, Nx)
+        The real part of the cross spectra, less the displacement, summed over the tiles.
+    scatter : ndarray of shape (Ny, Nx)
+        The sum over the tiles of their imaginary parts, squared.
+    power_b, power_a : ndarray of shape (Ny, Nx)
         The power of the reference and of the moving image, summed over the tiles.
     share : float
         The part of the window that the tiles stand for.
     """
 
-    kx: NDArray[np.float64]
-    ky: NDArray[np.float64]
-    cross: NDArray[np.complex128]
-    power_b: NDArray[np.float64]
-    power_a: NDArray[np.float64]
+    kx: Array
+    ky: Array
+    shared: Array
+    scatter: Array
+    power_b: Array
+    power_a: Array
     share: float
 
 
@@ -66,7 +72,7 @@ class Choice(NamedTuple):
     """
 
     kernel: Gaussian
-    pull: NDArray[np.float64]
+    pull: Array
     noisier: float = 0.5
 
 
@@ -76,7 +82,7 @@ def choose(
     at: tuple[float, float],
     window: Window,
     *,
-    widths: NDArray[np.float64] | tuple[float, ...] = _WIDTHS,
+    widths: Array | tuple[float, ...] = _WIDTHS,
 ) -> Choice | None:
     r"""Return the Gaussian with which the displacement of a pair is expected to come out most precisely.
 
@@ -93,7 +99,7 @@ def choose(
     Returns
     -------
     Choice or None
-        None where no tile of the window is free of masked pixels.
+        None where most of each tile of the window is masked.
 
     Notes
     -----
@@ -130,70 +136,112 @@ def choose(
     spectrum = _spectrum(reference, moving, at, window)
     if spectrum is None:
         return None
-    fractions = nearest(at[0])[1], nearest(at[1])[1]
-    expected = [(float(sigma), *_expected(spectrum, float(sigma), fractions)) for sigma in widths]
-    sigma, variance, pull = min(expected, key=lambda one: one[1] + REMAINS**2 * float(one[2] @ one[2]))
-    return Choice(Gaussian(sigma), pull, _share_of_noise(spectrum)) if math.isfinite(variance) else None
+    sigmas = np.asarray(widths, np.float64)
+    variance, pull = _expected(spectrum, sigmas, (nearest(at[0])[1], nearest(at[1])[1]))
+    best = int(np.argmin(variance + REMAINS**2 * np.square(pull).sum(axis=1)))
+    if not math.isfinite(variance[best]):
+        return None
+    return Choice(Gaussian(float(sigmas[best])), pull[best], _share_of_noise(spectrum))
 
 
 def _spectrum(reference: Masked, moving: Masked, at: tuple[float, float], window: Window) -> Spectrum | None:
     """Return the cross spectra of a few tiles, the displacement that fits them best taken out."""
     (kx, fx), (ky, fy) = nearest(at[0]), nearest(at[1])
-    tiles = [tile for tile in _tiles(window) if _whole(reference, tile, 0, 0) and _whole(moving, tile, kx, ky)]
+    tiles = [tile for tile in _tiles(window) if _inside(moving.image.shape, tile, kx, ky)]
     if not tiles:
         return None
     height, width = tiles[0][1] - tiles[0][0], tiles[0][3] - tiles[0][2]
     fade = np.outer(np.hanning(height + 2)[1:-1], np.hanning(width + 2)[1:-1]).astype(reference.image.dtype)
-    along_y = 2 * np.pi * np.fft.fftfreq(height)[:, np.newaxis]
-    along_x = 2 * np.pi * np.fft.rfftfreq(width)[np.newaxis, :]
-    turn = np.exp(1j * along_y * fy) * np.exp(1j * along_x * fx)
-    B = np.stack([_transform(reference.image, tile, 0, 0, fade) for tile in tiles])
-    A = np.stack([_transform(moving.image, tile, kx, ky, fade) for tile in tiles])
-    cross = (np.conj(B) * A * turn).reshape(len(tiles), -1)
-    power_b, power_a = ((F.real**2 + F.imag**2).sum(axis=0).ravel() for F in (B, A))
-    kx_all, ky_all = (np.broadcast_to(k, turn.shape).ravel() for k in (along_x, along_y))
-    faded = (np.square(fade).mean(dtype=np.float64)) ** 2 / np.power(fade, 4).mean(dtype=np.float64)
+    fades = np.stack([fade * _usable(reference, tile, 0, 0) * _usable(moving, tile, kx, ky) for tile in tiles])
+    kept = fades.sum(axis=(1, 2)) >= _USABLE * fade.sum()
+    if not kept.any():
+        return None
+    tiles, fades = [tile for tile, keep in zip(tiles, kept, strict=True) if keep], fades[kept]
+    B, A = _transforms(reference.image, tiles, 0, 0, fades), _transforms(moving.image, tiles, kx, ky, fades)
     top, bottom, left, right = window
-    share = len(tiles) * height * width * faded / ((bottom - top) * (right - left))
-    return _straightened(Spectrum(kx_all, ky_all, cross, power_b, power_a, float(share)))
+    squares = np.square(fades, dtype=np.float64)
+    share = float(squares.sum() ** 2 / np.square(squares).sum()) / ((bottom - top) * (right - left))
+    kx_all, ky_all = (np.asarray(2 * np.pi * f, np.float64) for f in (np.fft.rfftfreq(width), np.fft.fftfreq(height)))
+    cross = np.conj(B)
+    cross *= A
+    total = cross.sum(axis=0) * _turn(kx_all, ky_all, fx, fy)
+    rest = _left_over(kx_all, ky_all, total)
+    cross *= _turn(kx_all, ky_all, fx - rest[0], fy - rest[1]).astype(cross.dtype)
+    return Spectrum(
+        kx=kx_all,
+        ky=ky_all,
+        shared=cross.real.sum(axis=0, dtype=np.float64),
+        scatter=np.square(cross.imag).sum(axis=0, dtype=np.float64),
+        power_b=_power(B),
+        power_a=_power(A),
+        share=share,
+    )
 
 
-def _straightened(spectrum: Spectrum) -> Spectrum:
-    """Take out the displacement that is left, by one weighted least-squares step on the phases."""
-    kx, ky, cross = spectrum[:3]
-    weight = np.exp(-0.64 * (kx**2 + ky**2))
-    total = weight * cross.sum(axis=0)
-    H = _second_moments(kx, ky, total.real)
-    if not np.linalg.det(H) > 1e-12 * float(np.trace(H)) ** 2:
-        return spectrum
-    rest = np.linalg.solve(H, np.array([kx @ total.imag, ky @ total.imag]))
-    return spectrum._replace(cross=cross * np.exp(-1j * (kx * rest[0] + ky * rest[1])))
+def _transforms(
+    image: NDArray[np.floating], tiles: list[Window], kx: int, ky: int, fades: NDArray[np.floating]
+) -> NDArray[np.complexfloating]:
+    """Return the spectra of displaced tiles, less their means and faded out."""
+    levels = np.stack([image[y0 + ky : y1 + ky, x0 + kx : x1 + kx] for y0, y1, x0, x1 in tiles])
+    levels -= (levels * fades).sum(axis=(1, 2), keepdims=True) / fades.sum(axis=(1, 2), keepdims=True)
+    levels *= fades
+    return np.fft.rfft2(levels)
 
 
-def _expected(spectrum: Spectrum, sigma: float, fractions: tuple[float, float]) -> tuple[float, NDArray[np.float64]]:
-    """Return the variance that a width is expected to bring, in square pixels, and its pull."""
-    kx, ky, cross = spectrum[:3]
-    weight = np.exp(-(sigma**2) * (kx**2 + ky**2))
-    scene = weight * cross.real.sum(axis=0)
-    H = _second_moments(kx, ky, scene)
-    if not np.linalg.det(H) > 1e-12 * float(np.trace(H)) ** 2:
-        return math.inf, np.zeros(2)
-    inverse = np.linalg.inv(H)
-    noise = weight**2 * np.square(cross.imag).sum(axis=0)
-    variance = inverse @ _second_moments(kx, ky, noise) @ inverse * min(spectrum.share, 1.0)
-    pulls = [_pull(k, scene, sigma, fraction) for k, fraction in zip((kx, ky), fractions, strict=True)]
-    return float(np.trace(variance)), np.array(pulls)
+def _power(spectra: NDArray[np.complexfloating]) -> Array:
+    """Return the power of some spectra, summed."""
+    power: Array = (np.square(spectra.real) + np.square(spectra.imag)).sum(axis=0, dtype=np.float64)
+    return power
 
 
-def _pull(k: NDArray[np.float64], scene: NDArray[np.float64], sigma: float, fraction: float) -> float:
-    """Return by how much a kernel pulls the fraction of a displacement along the axis of the frequencies k."""
+def _turn(kx: Array, ky: Array, dx: float, dy: float) -> NDArray[np.complex128]:
+    """Return what turns the phases of a spectrum by a displacement."""
+    return np.outer(np.exp(1j * ky * dy), np.exp(1j * kx * dx))
+
+
+def _left_over(kx: Array, ky: Array, total: NDArray[np.complexfloating]) -> Array:
+    """Return the displacement that is left, by one weighted least-squares step on the phases."""
+    wx, wy = np.exp(-0.64 * kx**2)[np.newaxis], np.exp(-0.64 * ky**2)[np.newaxis]
+    H = _second_moments(kx, ky, wx, wy, np.asarray(total.real, np.float64))[0]
+    if not _regular(H):
+        return np.zeros(2)
+    along_x, along_y = (wy[0] @ total.imag) @ (wx[0] * kx), ((wy[0] * ky) @ total.imag) @ wx[0]
+    return np.asarray(np.linalg.solve(H, np.array([along_x, along_y])))
+
+
+def _regular(H: Array) -> NDArray[np.bool_]:
+    """Say which of some matrices of shape (..., 2, 2) can be inverted."""
+    determinant = H[..., 0, 0] * H[..., 1, 1] - H[..., 0, 1] ** 2
+    return np.asarray(determinant > 1e-12 * (H[..., 0, 0] + H[..., 1, 1]) ** 2)
+
+
+def _expected(spectrum: Spectrum, sigmas: Array, fractions: tuple[float, float]) -> tuple[Array, Array]:
+    """Return the variance that each width is expected to bring, in square pixels, and its pull, of shape (S, 2).
+
+    A Gaussian is a product of one along x and one along y, and so is each sum over the frequencies.
+    """
+    kx, ky = spectrum.kx, spectrum.ky
+    wx, wy = (np.exp(-np.outer(sigmas**2, k**2)) for k in (kx, ky))
+    H = _second_moments(kx, ky, wx, wy, spectrum.shared)
+    regular = _regular(H)
+    inverse = np.linalg.inv(np.where(regular[:, np.newaxis, np.newaxis], H, np.eye(2)))
+    noise = _second_moments(kx, ky, wx**2, wy**2, spectrum.scatter)
+    variance = np.trace(inverse @ noise @ inverse, axis1=1, axis2=2) * min(spectrum.share, 1.0)
+    scenes = (wy @ spectrum.shared) * wx, (wx @ spectrum.shared.T) * wy
+    pulls = [_pull(k, scene, sigmas, f) for k, scene, f in zip((kx, ky), scenes, fractions, strict=True)]
+    return np.where(regular, variance, np.inf), np.where(regular[:, np.newaxis], np.stack(pulls, axis=1), 0.0)
+
+
+def _pull(k: Array, scene: Array, sigmas: Array, fraction: float) -> Array:
+    """Return by how much each width pulls the fraction of a displacement along the axis of the frequencies k."""
     k, sin, cos = np.abs(k), math.sin(2 * math.pi * fraction), math.cos(2 * math.pi * fraction)
-    below, above, at_zero = (np.exp(-2 * (math.pi * sigma) ** 2 + 2 * math.pi * sigma**2 * u) for u in (k, -k, 0.0))
+    square = sigmas[:, np.newaxis] ** 2
+    below, above, at_zero = (np.exp(-2 * math.pi**2 * square + 2 * math.pi * square * u) for u in (k, -k, 0.0))
     e, t = below - above, below + above - 2 * at_zero
     turned = k - 2 * math.pi * e * cos
-    curvature = float(scene @ (k * turned))
-    push = float(scene @ (e * sin * turned - 2 * math.pi * t**2 * (1 - cos) * sin))
-    return push / curvature if curvature > 0 else 0.0
+    curvature = (scene * k * turned).sum(axis=1)
+    push = (scene * (e * sin * turned - 2 * math.pi * t**2 * (1 - cos) * sin)).sum(axis=1)
+    return np.asarray(np.divide(push, curvature, out=np.zeros_like(push), where=curvature > 0))
 
 
 def _share_of_noise(spectrum: Spectrum) -> float:
@@ -208,23 +256,23 @@ def _share_of_noise(spectrum: Spectrum) -> float:
 
     over the frequencies beyond :math:`|k| = 2`, where the scene, and the error of the gain with it, is weak.
     """
-    squared = spectrum.kx**2 + spectrum.ky**2
-    coarse, fine = np.exp(-2 * squared), squared > 4
-    a, b = float(coarse @ spectrum.power_a), float(coarse @ spectrum.power_b)
+    kx, ky = spectrum.kx, spectrum.ky
+    coarse_y, coarse_x = np.exp(-2 * ky**2), np.exp(-2 * kx**2)
+    a, b = (float(coarse_y @ power @ coarse_x) for power in (spectrum.power_a, spectrum.power_b))
     if not min(a, b) > 0:
         return 0.5
-    gain, shared = math.sqrt(b / a), spectrum.cross.real.sum(axis=0)
-    v_a = max(float((spectrum.power_a - shared / gain)[fine].sum()), 0.0)
-    v_b = max(float((spectrum.power_b - shared * gain)[fine].sum()), 0.0)
+    gain, fine = math.sqrt(b / a), np.add.outer(ky**2, kx**2) > 4
+    fine_a, fine_b, shared = (float(part[fine].sum()) for part in (spectrum.power_a, spectrum.power_b, spectrum.shared))
+    v_a, v_b = max(fine_a - shared / gain, 0.0), max(fine_b - shared * gain, 0.0)
     return v_a / (v_a + v_b) if v_a + v_b > 0 else 0.5
 
 
-def _second_moments(
-    kx: NDArray[np.float64], ky: NDArray[np.float64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return the sums of weight times kx kx, kx ky and ky ky."""
-    xy = float((kx * ky) @ weight)
-    return np.array([[float((kx * kx) @ weight), xy], [xy, float((ky * ky) @ weight)]])
+def _second_moments(kx: Array, ky: Array, wx: Array, wy: Array, weight: Array) -> Array:
+    """Return the sums of weight times wy wx times kx kx, kx ky and ky ky, for each of some wx and wy: (S, 2, 2)."""
+    plain = wy @ weight * wx
+    xx, xy = plain @ kx**2, ((wy * ky) @ weight * wx) @ kx
+    yy = ((wy * ky**2) @ weight * wx).sum(axis=1)
+    return np.stack([np.stack([xx, xy], axis=1), np.stack([xy, yy], axis=1)], axis=1)
 
 
 def _tiles(window: Window) -> list[Window]:
@@ -241,17 +289,13 @@ def _tiles(window: Window) -> list[Window]:
     return [(y, y + height, x, x + width) for y, x in zip(rows, columns, strict=True)]
 
 
-def _whole(image: Masked, tile: Window, kx: int, ky: int) -> bool:
-    """Say whether a displaced tile lies inside an image, and no pixel of it is masked."""
+def _inside(shape: tuple[int, ...], tile: Window, kx: int, ky: int) -> bool:
+    """Say whether a displaced tile lies inside an image."""
     top, bottom, left, right = tile[0] + ky, tile[1] + ky, tile[2] + kx, tile[3] + kx
-    height, width = image.image.shape
-    inside = min(top, left) >= 0 and bottom <= height and right <= width
-    return inside and (image.mask is None or bool(image.mask[top:bottom, left:right].all()))
+    return min(top, left) >= 0 and bottom <= shape[0] and right <= shape[1]
 
 
-def _transform(
-    image: NDArray[np.floating], tile: Window, kx: int, ky: int, fade: NDArray[np.floating]
-) -> NDArray[np.complexfloating]:
-    """Return the spectrum of a displaced tile, less its mean and faded out."""
-    levels = image[tile[0] + ky : tile[1] + ky, tile[2] + kx : tile[3] + kx]
-    return np.fft.rfft2((levels - levels.mean()) * fade)
+def _usable(image: Masked, tile: Window, kx: int, ky: int) -> NDArray[np.uint8] | int:
+    """Return which pixels of a displaced tile may be used: 1 where all may."""
+    top, bottom, left, right = tile[0] + ky, tile[1] + ky, tile[2] + kx, tile[3] + kx
+    return 1 if image.mask is None else image.mask[top:bottom, left:right]

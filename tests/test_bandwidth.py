@@ -87,11 +87,21 @@ def test_it_tells_whose_noise_it_is(reference, moving, gain):
     assert choose(*pair, (0.3, -0.4), WINDOW).noisier == pytest.approx(expected, abs=0.08)
 
 
-def test_masked_tiles_are_left_out_and_without_any_there_is_no_choice():
+def test_hidden_pixels_change_neither_the_width_nor_whose_noise_it_is():
+    """Hardly: the rims of what is hidden count as noise of both images."""
+    pair = noisy(scene(1.0), 0.05, 5), noisy(scene(1.0, 0.3, -0.4), 0.2, 6)
+    y, x = np.indices((160, 160))
+    masks = [((y % 40 - cy) ** 2 + (x % 40 - cx) ** 2 > 8**2).astype(np.uint8) for cy, cx in ((12, 9), (25, 30))]
+    hidden = [Masked(np.where(mask, image.image, 9.0), mask) for image, mask in zip(pair, masks, strict=True)]
+    whole, masked = choose(*pair, (0.3, -0.4), WINDOW), choose(*hidden, (0.3, -0.4), WINDOW)
+    assert masked.kernel.sigma == pytest.approx(whole.kernel.sigma, abs=0.11)
+    assert masked.noisier == pytest.approx(0.2**2 / (0.05**2 + 0.2**2), abs=0.15)
+
+
+def test_where_most_is_hidden_or_the_window_is_small_there_is_no_choice():
     B, A = scene(1.0), scene(1.0, 0.3, -0.4)
-    mask = np.ones(B.shape, np.uint8)
-    assert choose(Masked(B, mask), Masked(A), (0.3, -0.4), WINDOW) is not None
-    mask[::8, ::8] = 0
+    mask = np.zeros(B.shape, np.uint8)
+    mask[:, ::8] = 1
     assert choose(Masked(B, mask), Masked(A), (0.3, -0.4), WINDOW) is None
     assert choose(Masked(B), Masked(A), (0.3, -0.4), (0, 20, 0, 20)) is None
 
