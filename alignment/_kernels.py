@@ -549,7 +549,12 @@ def sums_gaussian(images, weights, rectangles, origins, taps_y, taps_x, offsets,
     down = np.empty((2, width + 8), dtype)
     fields = np.empty((2, 3, width), dtype)
     shares = np.empty((3, width), dtype)
+    wanted = np.zeros(rectangles[:, 1].max(), np.bool_)
+    for k in range(rectangles.shape[0]):
+        wanted[rectangles[k, 0] : rectangles[k, 1]] = True
     for y in range(rectangles[:, 0].min(), rectangles[:, 1].max()):
+        if not wanted[y]:
+            continue
         for i in range(2):
             row, column = origins[i, 0] + y, origins[i, 1] + left
             _sample_row(images[i], row, column, taps_y[i], taps_x[i], down, fields[i])
@@ -570,3 +575,111 @@ def sums_gaussian(images, weights, rectangles, origins, taps_y, taps_x, offsets,
                     cells = usable[n, m + left + x0 : m + left + x1]
                     _add_products(stretch_a, stretch_b, u0, v0, pixels, cells, out[k])
     return out
+
+
+@_jit
+def project(levels, grey, fields, reach):
+    r"""Return the sums of the products of a frame with some fields, and of its squares: one pass over all of them.
+
+    Parameters
+    ----------
+    levels : float32 array of shape (M, N)
+        Grey levels.
+    grey : float32
+        What is taken off each of them first; near their mean it saves digits.
+    fields : float32 array of shape (M, K, N)
+        The rows of the fields lie side by side, so that memory is walked through once, from its beginning to its end.
+    reach : int
+        Pixels along the border that the squares leave out.
+
+    Notes
+    -----
+    .. math:: \sum v B_k \;(k = 1 \ldots K), \quad \sum v^2, \qquad v = A - A_0
+    """
+    height, width = levels.shape
+    count = fields.shape[1]
+    out = np.zeros(count + 1)
+    v = np.empty(width, np.float32)
+    inside = v[reach : width - reach]
+    for y in range(height):
+        row = levels[y]
+        for x in range(width):
+            v[x] = row[x] - grey
+        for k in range(count):
+            field = fields[y, k]
+            product = np.float32(0)
+            for x in range(width):
+                product += v[x] * field[x]
+            out[k] += product
+        if reach <= y < height - reach:
+            square = np.float32(0)
+            for x in range(inside.shape[0]):
+                square += inside[x] * inside[x]
+            out[count] += square
+    return out
+
+
+@_jit
+def _polynomial(k, x, y):
+    """Return the value and the derivatives x, y, xx, xy, yy of sum k[q][p] x^p y^q, by Horner's rule along both."""
+    v = vx = vy = vxx = vxy = vyy = 0.0
+    degree = k.shape[0] - 1
+    for q in range(degree, -1, -1):
+        r = rx = rxx = 0.0
+        for p in range(degree - q, -1, -1):
+            rxx = rxx * x + 2 * rx
+            rx = rx * x + r
+            r = r * x + k[q, p]
+        vyy = vyy * y + 2 * vy
+        vy, vxy = vy * y + v, vxy * y + vx
+        v, vx, vxx = v * y + r, vx * y + rx, vxx * y + rxx
+    return v, vx, vy, vxx, vxy, vyy
+
+
+@_jit
+def climb(products, variance, holds, still, steps):
+    r"""Return the fraction (x, y) at which a correlation is highest, and how high.
+
+    Parameters
+    ----------
+    products, variance : float64 arrays of shape (D + 1, D + 1), (2 D + 1, 2 D + 1)
+        The coefficients [q, p] of :math:`x^p y^q` of two polynomials of degree D and 2 D.
+    holds : float
+        How far from zero the polynomials hold.
+    still : float
+        A step shorter than this is the last: what a next one would change is of the order of its square.
+    steps : int
+        How many steps to take at the most.
+
+    Returns
+    -------
+    (float, float, float)
+        The height is 0 where it lies farther than the polynomials hold: then the fraction points to where to go on, or
+        is NaN if it points nowhere.
+
+    Notes
+    -----
+    Newton's method on :math:`\log c - \frac12 \log v` with c the products and v the variance.
+    """
+    x = y = 0.0
+    for _ in range(steps):
+        c, cx, cy, cxx, cxy, cyy = _polynomial(products, x, y)
+        v, vx, vy, vxx, vxy, vyy = _polynomial(variance, x, y)
+        if not (c > 0 and v > 0):
+            break
+        ux, uy, wx, wy = cx / c, cy / c, vx / v, vy / v
+        gx, gy = ux - wx / 2, uy - wy / 2
+        hxx = cxx / c - ux * ux - vxx / (2 * v) + wx * wx / 2
+        hxy = cxy / c - ux * uy - vxy / (2 * v) + wx * wy / 2
+        hyy = cyy / c - uy * uy - vyy / (2 * v) + wy * wy / 2
+        determinant = hxx * hyy - hxy * hxy
+        if determinant <= 0 or hxx >= 0:  # no hill: uphill by a pixel
+            length = max(abs(gx), abs(gy))
+            return (gx / length, gy / length, 0.0) if length > 0 else (np.nan, np.nan, 0.0)
+        sx, sy = -(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant
+        x, y = x + sx, y + sy
+        if max(abs(sx), abs(sy)) < still:
+            return (x, y, (c + (cx * sx + cy * sy) / 2) / np.sqrt(v))
+        if max(abs(x), abs(y)) > holds:
+            return min(max(x, -3.0), 3.0), min(max(y, -3.0), 3.0), 0.0
+    return np.nan, np.nan, 0.0

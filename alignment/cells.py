@@ -349,7 +349,8 @@ def lowest(moments: Moments) -> tuple[float, float, float]:
 
 def _basins(values: Array) -> list[tuple[float, float]]:
     """Return the points of the grid that are not above their neighbours, the lowest four."""
-    wide = np.pad(values, 1, constant_values=np.inf)
+    wide = np.full((values.shape[0] + 2, values.shape[1] + 2), np.inf)
+    wide[1:-1, 1:-1] = values
     around = np.minimum(np.minimum(wide[:-2, 1:-1], wide[2:, 1:-1]), np.minimum(wide[1:-1, :-2], wide[1:-1, 2:]))
     i, j = np.nonzero(values <= around)
     order = np.argsort(values[i, j], kind="stable")[:4]

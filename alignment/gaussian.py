@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -81,14 +82,20 @@ class Gaussian:
         .. math:: w' = \frac{g' - w S'}{S}, \quad w'' = \frac{g'' - 2 w' S' - w S''}{S}, \qquad
             g' = \frac{t}{\sigma^2} g,\; g'' = \left(\frac{t^2}{\sigma^4} - \frac{1}{\sigma^2}\right) g,\; t = j - f
         """
-        t = np.arange(-REACH, REACH + 1) - _checks.number_between("fraction", fraction, -1, 1)
-        g = np.exp(-0.5 * (t / self.sigma) ** 2)
-        dg = t / self.sigma**2 * g
-        ddg = (t**2 / self.sigma**4 - 1 / self.sigma**2) * g
-        S, dS, ddS = g.sum(), dg.sum(), ddg.sum()
-        w = g / S
-        dw = (dg - w * dS) / S
-        return np.stack([w, dw, (ddg - 2 * dw * dS - w * ddS) / S])
+        return _derivatives(self.sigma, _checks.number_between("fraction", fraction, -1, 1)).copy()
+
+
+@lru_cache(maxsize=64)  # a registration asks for the same few many times
+def _derivatives(sigma: float, fraction: float) -> NDArray[np.float64]:
+    """Return the nine weights, and their first and second derivatives."""
+    t = np.arange(-REACH, REACH + 1) - fraction
+    g = np.exp(-0.5 * (t / sigma) ** 2)
+    dg = t / sigma**2 * g
+    ddg = (t**2 / sigma**4 - 1 / sigma**2) * g
+    S, dS, ddS = g.sum(), dg.sum(), ddg.sum()
+    w = g / S
+    dw = (dg - w * dS) / S
+    return np.stack([w, dw, (ddg - 2 * dw * dS - w * ddS) / S])
 
 
 def nearest(displacement: float) -> tuple[int, float]:

@@ -244,8 +244,9 @@ def minima(surface: LagSurface, *, most: int = 8) -> list[Candidate]:
 
     A minimum is not higher than any of its eight neighbours; of a plateau each element counts.
     """
-    wide = np.pad(surface.loss, 1, constant_values=np.inf)
     height, width = surface.loss.shape
+    wide = np.full((height + 2, width + 2), np.inf)
+    wide[1:-1, 1:-1] = surface.loss
     lowest_around = np.full_like(surface.loss, np.inf)
     for j in (0, 1, 2):
         for i in (0, 1, 2):

@@ -23,7 +23,7 @@ from .pyramid import Masked
 _BLOCKS = 12, 2
 _BLOCK = 24
 # rows that the slopes' energy is measured on: more tell no more
-_ROWS = 256
+_ROWS = 96
 # standard deviations of chance beyond which the scatter of the blocks does not look like noise
 _CHANCE = 3.1
 # groups of blocks that still show a scatter
