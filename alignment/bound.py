@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _checks
 from ._checks import Image, InputError, Mask
+from .gaussian import Gaussian, sample
 
 # times that hidden pixels are filled in from around, with means twice as wide each time
 _FILLS = 12
@@ -30,6 +31,7 @@ def cramer_rao(
     mask: ArrayLike | None = None,
     moving_mask: ArrayLike | None = None,
     window: str | Sequence[int] = "frame",
+    kernel: Gaussian | None = None,
 ) -> NDArray[np.float64]:
     r"""Return the smallest covariance that an unbiased estimate of a displacement can have.
 
@@ -49,6 +51,9 @@ def cramer_rao(
         those that lie less than a pixel from where it is read may be.
     window : "frame", "interior" or (top, bottom, left, right)
         The pixels of the reference that are compared, bottom and right exclusive.
+    kernel : Gaussian, optional
+        Take the slopes of the scene as this kernel smooths it, in place of its own. They are smaller, and what comes
+        out is larger than the bound: a measure beside it, which a better estimator may go below.
 
     Returns
     -------
@@ -97,7 +102,8 @@ def cramer_rao(
 
     The slopes are those of the cosine series through the grey levels, the band-limited scene that goes on mirrored
     outside the frame: up to the Nyquist frequency nothing is damped, as differences and splines do, which would promise
-    less than is possible. Hidden pixels are filled in smoothly from around, and their own slopes are not counted.
+    less than is possible; how much less, `kernel` tells. Hidden pixels are filled in smoothly from around, and their
+    own slopes are not counted.
 
     References
     ----------
@@ -116,6 +122,8 @@ def cramer_rao(
     >>> bool(np.allclose(covariance, 2 * 0.05**2 / (np.pi / 2) * np.eye(2), atol=1e-9))
     True
     """
+    if kernel is not None and not isinstance(kernel, Gaussian):
+        raise InputError(f"kernel is {_checks.in_words(kernel)}; give a Gaussian, or leave it out")
     levels, finite = _checks.image("image", image, any_size=True)
     shape = levels.shape
     noises = _noises(noise)
@@ -129,11 +137,16 @@ def cramer_rao(
     # in units of the largest grey level, so that no square overflows
     scale = float(np.abs(levels).max()) or 1.0
     scene = _filled(levels / scale, known)
-    across, down = _slope(scene, 1)[used], _slope(scene, 0)[used]
+    if kernel is None:
+        across, down = _slope(scene, 1)[used], _slope(scene, 0)[used]
+    else:
+        across, down = (sample(scene, 0.0, 0.0, kernel, order, boundary="edge")[used] for order in ((1, 0), (0, 1)))
     if max(noises) / scale > _LARGEST:
         raise InputError(f"noise is {max(noises):.3g}, beyond all grey levels of the image; give less noise")
     information = np.array([[across @ across, across @ down], [across @ down, down @ down]])
-    return _inverse(information) * sum((sigma / scale) ** 2 for sigma in noises)
+    inverse = _inverse(information)
+    variance = sum((sigma / scale) ** 2 for sigma in noises)  # may be so small that it vanishes
+    return np.multiply(inverse, variance, out=inverse, where=np.isfinite(inverse))
 
 
 def _noises(noise: Any) -> tuple[float, float]:

@@ -210,3 +210,18 @@ def test_what_makes_no_sense_is_refused(change, sentence):
     arguments = {"image": blobs(30, 30), "noise": 0.1, **change}
     with pytest.raises(InputError, match=sentence):
         al.cramer_rao(arguments.pop("image"), arguments.pop("noise"), **arguments)
+
+
+def test_a_kernel_damps_the_slopes_as_its_spectrum_says():
+    """Of waves the Gaussian leaves exp(-sigma^2 k^2 / 2), and the variance grows by the square of its inverse."""
+    k, sigma = 2 * np.pi * 12 / 96, 0.8
+    y, x = np.mgrid[0:96, 0:96]
+    waves = np.cos(k * x) + np.cos(k * y)
+    window = (8, 88, 8, 88)
+    own, seen = (al.cramer_rao(waves, 0.1, window=window, kernel=kernel) for kernel in (None, al.Gaussian(sigma)))
+    np.testing.assert_allclose(np.diag(seen / own), np.exp(sigma**2 * k**2), rtol=2e-3)
+
+
+def test_a_kernel_is_a_gaussian():
+    with pytest.raises(InputError, match="give a Gaussian"):
+        al.cramer_rao(np.eye(20), 0.1, kernel="hat")
