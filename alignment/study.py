@@ -136,7 +136,9 @@ class Ending:
     rest_dx, rest_dy : float
         The local minimum that an exact descent finds from there: where more steps would lead.
     reason : str
-        "arrived", "out of reach", "false minimum" or "on the way".
+        "arrived"; "on the way", if more steps arrive; "out of reach", if the answer lies beyond what the steps can
+        travel; "false minimum", if more steps do not leave the place either; or "out of reach, false minimum", if
+        both are so.
     by_side : dict
         The distance from the answer, had the first step taken the slopes on the "right", on the "left" or their mean,
         "central", instead of a mixture by rounding.
@@ -299,29 +301,74 @@ def run_study(
     InputError
         If there is no case, or a channel cannot be compared at all.
     """
-    if not cases:
-        raise InputError("there is no channel to study; give one at the least")
-    jobs = [(case, loss, method) for case in cases for loss in KINDS for method in (*METHODS, "ours")]
-    found = {id(case): _register(case, LOSS) for case in cases}
-    answers = {id(case): _answer(case, found[id(case)]) for case in cases}
-    rows: list[Row] = []
-    objectives: dict[tuple[int, str], AsProgrammed] = {}
-    for case, loss, method in jobs if progress is None else progress(jobs):
-        answer = answers[id(case)]
+    work = _Work(cases, repeats)
+    jobs = work.jobs()
+    for do, *what in jobs if progress is None else progress(jobs):
+        do(*what)
+    return work.study()
+
+
+class _Work:
+    """A study in the making: each of its jobs adds a part."""
+
+    def __init__(self, cases: Sequence[Case], repeats: int) -> None:
+        if not cases:
+            raise InputError("there is no channel to study; give one at the least")
+        self._cases, self._repeats = cases, repeats
+        self._found: dict[int, Registration] = {}
+        self._answers: dict[int, Answer] = {}
+        self._objectives: dict[tuple[int, str], AsProgrammed] = {}
+        self._rows: list[Row] = []
+        self._endings: list[Ending] = []
+        self._roughness: list[Roughness] = []
+        self._closures: dict[str, float] = {}
+
+    def jobs(self) -> list[tuple[Any, ...]]:
+        """Return what there is to do, in order: a method and its arguments each."""
+        runs = itertools.product(self._cases, KINDS, (*METHODS, "ours"))
+        return [
+            *((self._answer, case) for case in self._cases),
+            *((self._run, case, loss, method) for case, loss, method in runs),
+            *((self._end, case) for case in self._cases),
+            *((self._look, case) for case in self._cases),
+            *((self._close, plate) for plate in dict.fromkeys(case.plate for case in self._cases)),
+        ]
+
+    def study(self) -> Study:
+        """Return the study when all jobs are done."""
+        return Study(
+            answers=tuple(self._answers.values()),
+            rows=tuple(self._rows),
+            endings=tuple(self._endings),
+            roughness=tuple(self._roughness),
+            closures=self._closures,
+        )
+
+    def _answer(self, case: Case) -> None:
+        self._found[id(case)] = _register(case, LOSS)
+        self._answers[id(case)] = _answer(case, self._found[id(case)])
+
+    def _run(self, case: Case, loss: str, method: str) -> None:
+        answer = self._answers[id(case)]
         if method == "ours":
-            rows.append(_our_row(case, answer, loss, repeats))
-            continue
+            self._rows.append(_our_row(case, answer, loss, self._repeats))
+            return
         key = id(case), loss
-        if key not in objectives:
-            objectives[key] = AsProgrammed(case.reference, case.moving, loss=loss)
-        rows += _published_rows(case, answer, objectives[key], method, repeats)
-    return Study(
-        answers=tuple(answers.values()),
-        rows=tuple(rows),
-        endings=tuple(_ending(case, answers[id(case)], rows) for case in cases),
-        roughness=tuple(r for case in cases for r in _roughness(case, answers[id(case)])),
-        closures=_closures(cases, found),
-    )
+        if key not in self._objectives:
+            self._objectives[key] = AsProgrammed(case.reference, case.moving, loss=loss)
+            self._objectives[key].value_and_gradient(0.0, 0.0)  # what only the first run would pay for is not timed
+        self._rows += _published_rows(case, answer, self._objectives[key], method, self._repeats)
+
+    def _end(self, case: Case) -> None:
+        self._endings.append(_ending(case, self._answers[id(case)], self._rows))
+
+    def _look(self, case: Case) -> None:
+        self._roughness += _roughness(case, self._answers[id(case)])
+
+    def _close(self, plate: str) -> None:
+        pair = {case.channel: case for case in self._cases if case.plate == plate}
+        if len(pair) == 2:
+            self._closures[plate] = _closure(pair, *(self._found[id(pair[name])] for name in ("red", "blue")))
 
 
 def landscapes(case: Case) -> list[Landscape]:
@@ -422,16 +469,24 @@ def _ending(case: Case, answer: Answer, rows: Sequence[Row]) -> Ending:
     """Say why the recommended setting ended where it did."""
     setting = {"method": METHOD, "loss": LOSS, "learning_rate": RATE, "steps": COUNT}
     wanted = {"plate": case.plate, "channel": case.channel, **setting}
-    end = next(row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+    end, later = (
+        next(row for row in rows if all(getattr(row, name) == value for name, value in sought.items()))
+        for sought in (wanted, wanted | {"steps": max(STEPS)})
+    )
     height, width = case.reference.shape
     reach = (COUNT * RATE * width / 2, COUNT * RATE * height / 2)
     x, y, _, _ = walk(KINDS[LOSS](case.reference, case.moving), (end.dx, end.dy))
+    beyond = abs(answer.dx) > reach[0] or abs(answer.dy) > reach[1]
+    arrives = min(later.distance, float(np.hypot(x - answer.dx, y - answer.dy))) <= RIGHT
+    moves_on = float(np.hypot(later.dx - end.dx, later.dy - end.dy)) > RIGHT
     if end.distance <= RIGHT:
         reason = "arrived"
-    elif abs(answer.dx) > reach[0] or abs(answer.dy) > reach[1]:
-        reason = "out of reach"
+    elif arrives:
+        reason = "out of reach" if beyond else "on the way"
+    elif beyond:
+        reason = "out of reach" if moves_on else "out of reach, false minimum"
     else:
-        reason = "on the way" if np.hypot(x - answer.dx, y - answer.dy) <= RIGHT else "false minimum"
+        reason = "false minimum"
     by_side = {}
     for side in SIDES:
         objective = KINDS[LOSS](case.reference, case.moving, side=side, evaluation="direct")
@@ -459,14 +514,7 @@ def _roughness(case: Case, answer: Answer) -> list[Roughness]:
     return rough
 
 
-def _closures(cases: Sequence[Case], found: Mapping[int, Registration]) -> dict[str, float]:
-    """Register blue on red, too, and return for each plate by how much the circle fails to close."""
-    closures = {}
-    for plate in dict.fromkeys(case.plate for case in cases):
-        pair = {case.channel: case for case in cases if case.plate == plate}
-        if len(pair) == 2:
-            red, blue = (found[id(pair[channel])] for channel in ("red", "blue"))
-            across = _register(Case(plate, "blue", pair["red"].moving, pair["blue"].moving), LOSS)
-            gap = red.dx + across.dx - blue.dx, red.dy + across.dy - blue.dy
-            closures[plate] = float(np.hypot(*gap))
-    return closures
+def _closure(pair: Mapping[str, Case], red: Registration, blue: Registration) -> float:
+    """Register blue on red, too, and return by how much the circle fails to close."""
+    across = _register(Case(pair["red"].plate, "blue", pair["red"].moving, pair["blue"].moving), LOSS)
+    return float(np.hypot(red.dx + across.dx - blue.dx, red.dy + across.dy - blue.dy))

@@ -69,6 +69,19 @@ def test_it_writes_tables_and_figures_and_says_what_became_of_the_claims(plate, 
 
 
 @pytest.mark.slow
+def test_every_part_of_the_work_is_shown(plate, monkeypatch, capsys):
+    """Bars cover starting, reading, all experiments, and the drawing of each figure."""
+    from alignment.commands.console import STARTING, Bar, Session
+
+    stages, units = [], []
+    monkeypatch.setattr(Bar, "stage", lambda self, text: stages.append(text))
+    monkeypatch.setattr(Session, "progress", lambda self, jobs, unit: units.append(unit) or jobs)
+    assert cli.main(["study", plate, "--repeats", "1"]) == 0
+    assert stages == [STARTING, "reading", "writing tables", "drawing study.png", "drawing causes.png"]
+    assert units == ["piece"]
+
+
+@pytest.mark.slow
 def test_json_is_all_of_stdout(plate, quick, capsys):
     assert cli.main(["study", plate, "--repeats", "1", "--json", "-o", "out"]) == 0
     data = json.loads(capsys.readouterr().out)
@@ -175,6 +188,19 @@ def test_animate_writes_a_small_film_that_ends_aligned(capsys):
         return np.ptp(frame[:, :width], axis=2).mean()
 
     assert fringes(last) < 0.9 * fringes(first)
+
+
+@pytest.mark.slow
+def test_the_paths_of_the_film_are_short_and_belong_to_its_landscapes():
+    """They are descended on grey levels, as the landscapes are drawn, and do not swing about for hundreds of steps."""
+    from alignment.commands import demo
+
+    made = al.colorize(plate := al.datasets.demo_plate().plate)
+    for name, found in demo._plain_descents(plate, made).items():
+        assert found.options["features"] == "intensity"
+        assert found.success
+        assert len(found.trace) < 120
+        assert np.hypot(found.dx - made.registrations[name].dx, found.dy - made.registrations[name].dy) < 0.1
 
 
 @pytest.mark.parametrize("name", ["film.png", "film", "film.mp4"])

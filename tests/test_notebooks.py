@@ -6,7 +6,9 @@ import base64
 import copy
 import importlib.util
 import io
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +55,25 @@ def test_map_lists_what_there_is():
     listed = re.findall(r"\]\((\d\d_\w+\.ipynb)\)", (FOLDER / "README.md").read_text(encoding="utf-8"))
     assert listed == [path.name for path in NOTEBOOKS]
     assert NOTEBOOKS
+
+
+def test_the_readme_maps_them_all():
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"\]\(notebooks/(\d\d_\w+\.ipynb)\)", text) == [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.slow
+def test_the_tour_of_the_readme_runs(tmp_path):
+    """Everything in Python before the published experiments, in order, as a reader would type it."""
+    text = (FOLDER.parent / "README.md").read_text(encoding="utf-8").partition("## The published experiments")[0]
+    tour = "".join(re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    assert "check_gradient" in tour
+    environment = {**os.environ, "PYTHONPATH": str(FOLDER.parent)}
+    command = [sys.executable, "-W", "error", "-c", tour]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert "passed:" in done.stdout
+    assert done.stdout.count("converged") == 2
+    assert (tmp_path / "landscape.png").is_file()
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -55,10 +56,11 @@ def test_every_function_makes_its_own_axes_and_returns_them(pair, objective):
         plots.bias_curve(None, [0, 0.5], [0.1, 0.5]),
         plots.table(None, [[1.0, 2.0]], ["a"], ["b", "c"]),
         plots.displacement_map(None, [0, 9], [0, 9], [1, 0], [0, 1]),
+        plots.gradient_check(None, al.check_gradient(objective.value_and_gradient, (0.4, -0.2))),
         *plots.before_after(None, *pair),
     ]
     for axes in made:
-        assert axes.get_title() in ("", "before", "after")
+        assert axes.get_title() in ("", "before", "after", "gradient check: passed")
         axes.figure.canvas.draw()
 
 
@@ -258,7 +260,43 @@ def test_arrows_are_the_displacements_and_the_unknown_is_crossed(ax):
             plots.displacement_map(None, wrong, [0, 1], [0, 1], [0, 1])
 
 
+# under somebody's own settings
+
+
+def test_settings_of_matplotlib_neither_warn_nor_draw_through_the_numbers(tmp_path, pair):
+    """A matplotlibrc may lay out all figures, and draw a grid on all axes."""
+    matplotlib = pytest.importorskip("matplotlib")
+    with matplotlib.rc_context({"figure.constrained_layout.use": True, "axes.grid": True}):
+        assert plots.new_figure().get_layout_engine() is None
+        ax = plots.table(plots.new_figure().add_axes((0.1, 0.1, 0.8, 0.8)), [[1.0, 2.0]], ["a"], ["b", "c"])
+        plots.save(ax.figure, tmp_path / "table.png")  # a warning is an error here
+        drawn = [line for axis in (ax.xaxis, ax.yaxis) for line in axis.get_gridlines() if line.get_visible()]
+    assert not drawn
+
+
 # films
+
+
+def test_a_film_draws_the_steps_that_were_taken(pair, monkeypatch):
+    """The path in a frame is that of the descent up to there, not a chord between frames."""
+    from matplotlib.lines import Line2D
+
+    reference, moving = pair
+    channels = {"red": moving, "green": reference, "blue": reference}
+    objectives = {name: al.NCC(reference, channels[name], domain="interior") for name in ("red", "blue")}
+    traces = {name: trace_of(o) for name, o in objectives.items()}
+    drawn = []
+    real = Line2D.set_data
+    monkeypatch.setattr(Line2D, "set_data", lambda self, *xy: drawn.append(np.array(xy)) or real(self, *xy))
+    plots.animation(channels, traces, objectives, frames=3, width=260)
+    steps = np.column_stack((traces["red"]["dx"], traces["red"]["dy"]))
+    start, middle, end = (points.T for points in drawn[-6::2])
+    np.testing.assert_allclose(start, steps[:1])
+    np.testing.assert_allclose(middle[:-1], steps[: len(middle) - 1])
+    np.testing.assert_allclose(end[: len(steps) - 1], steps[:-1])
+    np.testing.assert_allclose(end[-1], steps[-1])
+    lengths = [np.hypot(*np.diff(points, axis=0).T).sum() for points in (middle, end)]
+    assert lengths[0] == pytest.approx(lengths[1] / 2)
 
 
 @pytest.fixture(scope="module")
@@ -309,3 +347,7 @@ def test_the_gallery_draws_them_all(tmp_path):
     command = [sys.executable, "-W", "error", str(script), str(tmp_path)]
     subprocess.run(command, check=True, capture_output=True, env=environment)
     assert len(list(tmp_path.glob("*.png"))) >= 15
+    assert (tmp_path / "film.gif").is_file()
+    source = script.read_text(encoding="utf-8")
+    left_out = [name for name in plots.__all__ if inspect.isfunction(getattr(plots, name)) and name not in source]
+    assert set(left_out) <= {"check_animation", "new_figure"}  # which draw nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 import alignment as al
 from alignment import InputError, claims, study
+from alignment.commands import report
 from alignment.experiment import KINDS, METHODS, RATES, STEPS
 from alignment.study import Answer, Case, Ending, Roughness, Row, Study
 
@@ -81,6 +83,7 @@ def test_the_table_holds_medians(made):
 @pytest.mark.slow
 def test_the_ending_of_a_far_channel_is_out_of_reach(made):
     near, far = made.endings
+    assert near.reason in ("arrived", "false minimum", "on the way")  # 1.6 px are within reach
     assert near.needed == pytest.approx(math.hypot(1.5, -0.6))
     assert near.reach == pytest.approx((0.03 * 70, 0.03 * 60))
     assert far.reason == "out of reach"
@@ -144,7 +147,8 @@ def test_progress_sees_every_job(made):
             yield job
 
     study.run_study([case(0.4, 0.2, shape=(40, 50))], repeats=1, progress=progress)
-    assert len(seen) == len(KINDS) * (len(METHODS) + 1)
+    # the answer, the runs, the ending, the landscapes, the circle
+    assert len(seen) == 1 + len(KINDS) * (len(METHODS) + 1) + 1 + 1 + 1
 
 
 @pytest.mark.slow
@@ -199,6 +203,7 @@ def test_claims_hold_where_the_numbers_say_so():
         ("the best of the three", lambda m, loss, rate, s: {0.1: 20.0, 0.01: 0.4, 0.001: 0.5}[rate], None),
         ("0.1 is poor", lambda m, loss, rate, s: 0.7, None),
         ("does not depend", good, lambda m, loss, rate, s: s * (2 if rate == 0.1 else 1)),
+        ("does not depend", good, lambda m, loss, rate, s: s * (2 if rate == 0.001 else 1)),
         ("grows", good, lambda m, loss, rate, s: 1.0),
         ("do not help", lambda m, loss, rate, s: good(m, loss, rate, s) + (1 if s == 30 else 0), None),
         ("MSE", lambda m, loss, rate, s: good(m, loss, rate, s) + 3 * (loss == "ncc"), None),
@@ -207,6 +212,49 @@ def test_claims_hold_where_the_numbers_say_so():
 )
 def test_claims_fail_where_the_numbers_say_so(words, distances, seconds):
     assert not holds(invented(distances, seconds), words)
+
+
+def test_times_are_compared_channel_by_channel():
+    """A machine that is busy during one channel does not make the times of the rates differ."""
+    one = invented(good)
+    other = [replace(row, channel="blue", seconds=5 * row.seconds) for row in one.rows]
+    answers, endings = ((part[0], replace(part[0], channel="blue")) for part in (one.answers, one.endings))
+    made = replace(one, rows=(*one.rows, *other), answers=answers, endings=endings)
+    assert holds(made, "does not depend")
+    slow = [replace(row, seconds=row.seconds * (3 if row.learning_rate == 0.1 else 1)) for row in made.rows]
+    assert not holds(replace(made, rows=tuple(slow)), "does not depend")
+
+
+def ending_of(answer, after_30, after_100):
+    """Return the ending of a channel whose runs at the recommended setting ended at these places."""
+    pair = case(*answer, shape=(60, 75))
+    known = Answer("pair", "red", *answer, "truth", (0.1, 0.1))
+    rows = [
+        Row("pair", "red", "program", "ncc", 0.001, steps, *at, -0.5, math.dist(at, answer), 0.1, "completed")
+        for steps, at in ((30, after_30), (100, after_100))
+    ]
+    return study._ending(pair, known, rows)
+
+
+@pytest.mark.parametrize(
+    ("answer", "after_30", "after_100", "reason"),
+    [
+        ((0.9, 0.2), (0.5, 0.3), (3.0, 3.0), "arrived"),
+        ((1.0, -0.8), (0.1, 0.6), (0.9, -0.7), "on the way"),
+        ((4.0, 3.0), (1.1, 0.9), (3.7, 2.9), "out of reach"),
+        ((9.0, 8.0), (1.1, 0.9), (3.7, 2.9), "out of reach"),
+        ((9.0, 8.0), (0.4, 0.4), (0.5, 0.3), "out of reach, false minimum"),
+    ],
+)
+def test_the_reason_is_told_by_what_more_steps_do(answer, after_30, after_100, reason):
+    made = ending_of(answer, after_30, after_100)
+    assert made.reach == pytest.approx((1.125, 0.9))
+    assert made.reason == reason
+
+
+def test_a_minimum_within_reach_is_told_by_what_more_steps_do(monkeypatch):
+    monkeypatch.setattr(study, "walk", lambda objective, start: (*start, 0.0, None))  # no way down from there
+    assert ending_of((1.1, -0.8), (0.1, 0.6), (0.1, 0.5)).reason == "false minimum"
 
 
 def test_methods_are_judged_apart():
@@ -222,8 +270,10 @@ def test_the_explanation_says_what_held_each_channel():
     assert "stops short on 1 of 1 channels" in text
     assert "rests by a minimum of its own loss at (+0.10, +0.20)" in text
     assert "1 with the slope on the left" in text
-    beyond = replace(made, endings=(replace(made.endings[0], reason="out of reach"),))
-    assert "lies beyond 5.6 along x or 5.0 along y" in "\n".join(claims.explain(beyond))
+    for reason in ("out of reach", "out of reach, false minimum"):
+        beyond = "\n".join(claims.explain(replace(made, endings=(replace(made.endings[0], reason=reason),))))
+        assert "lies beyond 5.6 along x or 5.0 along y" in beyond
+        assert ("rests by a minimum" in beyond) == ("minimum" in reason)
     arrived = replace(made, endings=(replace(made.endings[0], reason="arrived"),))
     assert "on every channel" in "\n".join(claims.explain(arrived))
 
@@ -245,4 +295,24 @@ def test_what_was_published_on_its_six_plates():
     assert all(row.distance > 1 for row in made.select(method="program", learning_rate=0.1, loss="ncc"))
     assert max(made.closures.values()) < 1
     assert {e.reason for e in made.endings if e.channel == "red"} == {"arrived"}
-    assert [e.reason for e in made.endings if e.channel == "blue"].count("out of reach") == 2
+    assert all("false minimum" in e.reason for e in made.endings if e.channel == "blue")
+    assert sum("out of reach" in e.reason for e in made.endings) == 2
+    soft = [r.minima for r in made.roughness if r.landscape == "window, images smoothed"]
+    assert soft == [1] * 12
+    the_table_of_the_readme_is_that_of_the_command(made)
+
+
+def the_table_of_the_readme_is_that_of_the_command(made):
+    """Compare the words, and the numbers to a unit of their last digit; times are another matter."""
+    readme = Path(__file__).resolve().parents[1] / "README.md"
+    lines = [line for line in readme.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    printed = report.as_markdown(*report.channels(made)).splitlines()
+    begin = lines.index(printed[0])
+    shown = lines[begin : begin + len(printed)]
+    number = re.compile(r"\d+(?:\.\d+)?")
+    for theirs, ours in zip(shown, printed, strict=True):
+        cells, fresh = ([re.sub(r"\d+ ms", "", cell) for cell in line.split("|")[2:]] for line in (theirs, ours))
+        assert [number.sub("0", cell) for cell in cells] == [number.sub("0", cell) for cell in fresh]
+        for old, new in zip(cells, fresh, strict=True):
+            for a, b in zip(number.findall(old), number.findall(new), strict=True):
+                assert abs(float(a) - float(b)) <= 1.01 * 10.0 ** -len(a.partition(".")[2])

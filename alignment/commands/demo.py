@@ -96,12 +96,17 @@ def _make(
 
 
 def _plain_descents(plate: NDArray[Any], made: Any) -> dict[str, Any]:
-    """Walk from (0, 0) to each displacement by plain gradient descent, which shows more than the quick methods."""
+    """Walk from (0, 0) to each displacement by plain gradient descent, which shows more than the quick methods.
+
+    On the grey levels, whatever the result was found on: their landscapes are what the film shows.
+    """
     from ..registration import register
 
     cut = _cut(plate, made)
     return {
-        name: register(cut[made.reference], cut[name], **{**found.options, "method": "gradient-descent"})
+        name: register(
+            cut[made.reference], cut[name], **{**found.options, "features": "intensity", "method": "gradient-descent"}
+        )
         for name, found in made.registrations.items()
     }
 

@@ -51,21 +51,30 @@ def run(args: argparse.Namespace, session: Session) -> int:
         session.say("\n".join(f"would be written: {target}" for target in targets))
         session.json({"files": targets})
         return OK
-    with session.clock.stage(STARTING):
-        from .. import claims, study
-    for target in targets:
-        check_target(target, overwrite=args.overwrite, missing_folder=True)
-    with session.clock.stage("reading"):
-        cases, failed = _cases(args.plates, session)
+    with session.bar(2, "stage") as bar:
+        bar.stage(STARTING)
+        with session.clock.stage(STARTING):
+            from .. import claims, plots, study
+        bar.advance()
+        for target in targets:
+            check_target(target, overwrite=args.overwrite, missing_folder=True)
+        bar.stage("reading")
+        with session.clock.stage("reading"):
+            cases, failed = _cases(args.plates, session)
     if not cases:
         return FAILED
     make_folder(folder)
     with session.clock.stage("experiments"):
-        made = study.run_study(cases, repeats=args.repeats, progress=lambda jobs: session.progress(jobs, "experiment"))
+        made = study.run_study(cases, repeats=args.repeats, progress=lambda jobs: session.progress(jobs, "piece"))
     verdicts, explained = claims.judge(made), claims.explain(made)
-    with session.clock.stage("writing"):
+    with session.bar(3, "file") as bar, session.clock.stage("writing"):
+        bar.stage("writing tables")
         _write(made, verdicts, explained, targets[:3], overwrite=args.overwrite)
-        _draw(made, cases, targets[3:], overwrite=args.overwrite)
+        for draw, target in zip((_draw_settings, _draw_causes), targets[3:], strict=True):
+            bar.advance()
+            bar.stage(f"drawing {Path(target).name}")
+            plots.save(draw(made, cases), target, overwrite=args.overwrite)
+        bar.advance()
     from . import report
 
     session.json({**report.as_json(made, verdicts, explained), "files": targets})
@@ -113,24 +122,27 @@ def _write(made: Study, verdicts: Any, explained: list[str], targets: list[str],
             file.write(text.encode())
 
 
-def _draw(made: Study, cases: list[Case], targets: list[str], *, overwrite: bool) -> None:
-    """Draw the figures: all settings, and the landscapes of the channel that a false minimum holds furthest away."""
+def _draw_settings(made: Study, cases: list[Case]) -> Any:
+    """Draw what came of all settings, and of each channel."""
+    from .. import experiment, plots
+
+    return plots.study_figure(made, rates=experiment.RATES, steps=experiment.STEPS)
+
+
+def _draw_causes(made: Study, cases: list[Case]) -> Any:
+    """Draw the landscapes of the channel that a false minimum holds furthest away, or that ends furthest away."""
     from .. import experiment, plots, study
 
-    plots.save(
-        plots.study_figure(made, rates=experiment.RATES, steps=experiment.STEPS), targets[0], overwrite=overwrite
-    )
     place = max(range(len(cases)), key=lambda i: (made.endings[i].reason == "false minimum", made.endings[i].distance))
     case, answer = cases[place], made.answers[place]
     objective = experiment.AsProgrammed(case.reference, case.moving, loss=study.LOSS)
     path = experiment.run(
         objective, method=study.METHOD, loss=study.LOSS, learning_rate=study.RATE, steps=study.COUNT
     ).descent.trace
-    figure = plots.causes_figure(
+    return plots.causes_figure(
         study.landscapes(case),
         region=study.region_of(answer),
         trace=path,
         answer=(answer.dx, answer.dy),
         subject=f"{case.plate}, {case.channel}",
     )
-    plots.save(figure, targets[1], overwrite=overwrite)

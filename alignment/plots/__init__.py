@@ -7,6 +7,7 @@ colours stay apart for colour-blind readers.
 
 from __future__ import annotations
 
+from .checks import gradient_check
 from .demonstration import demo_figure
 from .descents import convergence, path
 from .drifts import drift
@@ -37,6 +38,7 @@ __all__ = [
     "detail",
     "displacement_map",
     "drift",
+    "gradient_check",
     "kernel",
     "landscape",
     "new_figure",

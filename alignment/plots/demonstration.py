@@ -52,7 +52,7 @@ def demo_figure(
     whole, close = (axes["before"], axes["after"]), (axes["close before"], axes["close after"])
     before_after(whole, before, after, titles=("the exposures, laid on one another", "aligned"))
     _details(whole, close, (before, after), detail(after))
-    _descent_panels(axes["loss"], axes["path"], descents or colorization.registrations, truth or {})
+    _descent_panels(axes["loss"], axes["path"], descents, colorization.registrations, truth or {})
     return figure
 
 
@@ -117,18 +117,23 @@ def _details(
 
 
 def _descent_panels(
-    losses: Axes, plane: Axes, descents: Mapping[str, Any], truth: Mapping[str, tuple[float, float]]
+    losses: Axes,
+    plane: Axes,
+    descents: Mapping[str, Any] | None,
+    results: Mapping[str, Any],
+    truth: Mapping[str, tuple[float, float]],
 ) -> None:
-    """Draw the loss and the path of the two channels that moved."""
-    for name, found in descents.items():
+    """Draw the loss and the path of the two channels that moved, and write how far off the result is."""
+    descents = descents or results
+    for name, found in results.items():
         look: dict[str, Any] = {"colour": COLOURS[name], "marker": MARKERS[name]}
-        convergence(losses, found.trace, label=name, **look)
+        convergence(losses, descents[name].trace, label=name, **look)
         target = truth.get(name)
-        path(plane, found.trace, target, **look)
+        path(plane, descents[name].trace, target, **look)
         text = name
         if target is not None:
             text += f": off by {np.hypot(found.dx - target[0], found.dy - target[1]):.3f} px"
-        above = found.dy <= min(other.dy for other in descents.values())
+        above = found.dy <= min(other.dy for other in results.values())
         plane.text(
             0.5,
             0.98 if above else 0.02,

@@ -195,4 +195,4 @@ def _contours(ax: Axes, objective: Any, x: Image, y: Image, truth: tuple[float, 
     middle, reach = (low + high) / 2, 0.7 * max(float((high - low).max()), 1.0)
     across, down = (np.linspace(centre - reach, centre + reach, 25) for centre in middle)
     values = np.array([[objective.value_and_gradient(u, v)[0] for u in across] for v in down])
-    ax.contour(across, down, values, levels=12, colors=FAINT, linewidths=0.8, zorder=1)
+    ax.contour(across, down, values, levels=12, colors=FAINT, linewidths=0.8, linestyles="solid", zorder=1)

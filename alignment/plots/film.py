@@ -66,19 +66,20 @@ def animation(
     _check("channels", channels, RGB)
     _check("traces", traces, moving)
     _check("objectives", objectives, moving)
-    paths = {name: _along(traces[name], frames) for name in moving}
+    walks = {name: _Walk(traces[name]) for name in moving}
+    shares = np.linspace(0.0, 1.0, frames).tolist()
     levels = {name: as_float(channels[name]) for name in RGB}
-    figure, picture, lines = _stage(levels, paths, objectives, truth or {}, width)
+    figure, picture, lines = _stage(levels, walks, objectives, truth or {}, width)
     canvas: Any = figure.canvas
     canvas.draw()
     # what stands still is drawn once
     still = canvas.copy_from_bbox(figure.bbox)
     film = []
-    for number in range(frames):
-        at = {name: paths[name][number] for name in moving}
-        picture.set_data(_laid(levels, at))
+    for share in shares:
+        gone = {name: walk.until(share) for name, walk in walks.items()}
+        picture.set_data(_laid(levels, {name: points[-1] for name, points in gone.items()}))
         for name, line in lines.items():
-            line.set_data(*paths[name][: number + 1].T)
+            line.set_data(*gone[name].T)
         canvas.restore_region(still)
         for artist in (picture, *lines.values()):
             artist.axes.draw_artist(artist)
@@ -135,12 +136,18 @@ def _check(kind: str, given: Mapping[str, Any], wanted: Sequence[str]) -> None:
             raise InputError(f"{kind} has no {name}; give {', '.join(wanted)}")
 
 
-def _along(trace: NDArray[Any], frames: int) -> NDArray[np.float64]:
-    """Return the points of a path that the frames show, evenly over the way travelled, shape (frames, 2)."""
-    points = np.column_stack((trace["dx"], trace["dy"])).astype(np.float64)
-    travelled = np.concatenate([[0.0], np.hypot(*np.diff(points, axis=0).T).cumsum()])
-    places = np.linspace(0.0, travelled[-1], frames)
-    return np.column_stack([np.interp(places, travelled, points[:, i]) for i in (0, 1)])
+class _Walk:
+    """The points of a descent, and how far it has come at each."""
+
+    def __init__(self, trace: NDArray[Any]) -> None:
+        self.points = np.column_stack((trace["dx"], trace["dy"])).astype(np.float64)
+        self._travelled = np.concatenate([[0.0], np.hypot(*np.diff(self.points, axis=0).T).cumsum()])
+
+    def until(self, share: float) -> NDArray[np.float64]:
+        """Return the points passed when this share of the way has been travelled, and the place then, shape (N, 2)."""
+        place = share * self._travelled[-1]
+        here = [np.interp(place, self._travelled, self.points[:, i]) for i in (0, 1)]
+        return np.vstack((self.points[self._travelled < place], here))
 
 
 def _laid(levels: Mapping[str, Image], at: Mapping[str, Any]) -> Image:
@@ -161,13 +168,13 @@ def _region(points: NDArray[np.float64]) -> Region:
 
 def _stage(
     levels: Mapping[str, Image],
-    paths: Mapping[str, NDArray[np.float64]],
+    walks: Mapping[str, _Walk],
     objectives: Mapping[str, Any],
     truth: Mapping[str, tuple[float, float]],
     width: int,
 ) -> tuple[Figure, Any, dict[str, Any]]:
     """Lay out the page; return the figure, the picture and the line of each path."""
-    start = _laid(levels, dict.fromkeys(paths, (0.0, 0.0)))
+    start = _laid(levels, dict.fromkeys(walks, (0.0, 0.0)))
     across, share = 6.4, 0.56  # inches, and the picture's part of them
     high = share * across * start.shape[0] / start.shape[1]
     figure = new_figure(across, high)
@@ -176,13 +183,13 @@ def _stage(
     show(ax, start, "")
     ax.set_aspect("auto")
     lines = {}
-    room = high / len(paths)
+    room = high / len(walks)
     side = min(room - 0.38, (1 - share) * across - 1.2)  # of a landscape; the rest is for its numbers
-    for row, name in enumerate(paths):
+    for row, name in enumerate(walks):
         place = (share + 0.42 / across, 1 - (row * room + 0.06 + side) / high, side / across, side / high)
         panel = figure.add_axes(place)
         look: dict[str, Any] = {"step": 0.25, "minima": False, "bar": False, "levels": 9}
-        landscape(panel, objectives[name], region=_region(paths[name]), **look)
+        landscape(panel, objectives[name], region=_region(walks[name].points), **look)
         panel.set(xlabel="", ylabel="", aspect="auto")
         panel.tick_params(labelsize=SIZES["tick"] - 2)
         panel.locator_params(nbins=4, integer=True)
@@ -200,11 +207,12 @@ def _with_few_colours(film: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint
     """Return the frames in one small palette, without dithering, so that what stands still packs to nothing."""
     from PIL import Image as Pillow
 
+    # the few pixels of a path would not find their own colours, and the page would not be quite white
+    own = [int(colour[i : i + 2], 16) for colour in (*COLOURS.values(), INK, "#FFFFFF") for i in (1, 3, 5)]
+    others = _PALETTE - len(own) // 3
     tall = Pillow.fromarray(np.concatenate([film[0], film[len(film) // 2], film[-1]]))
-    found = tall.quantize(_PALETTE - len(COLOURS), method=Pillow.Quantize.MEDIANCUT).getpalette() or []
-    # the few pixels of a path would not find their own colours
-    own = [int(colour[i : i + 2], 16) for colour in COLOURS.values() for i in (1, 3, 5)]
+    found = tall.quantize(others, method=Pillow.Quantize.MEDIANCUT).getpalette() or []
     palette = Pillow.new("P", (1, 1))
-    palette.putpalette(found[: 3 * (_PALETTE - len(COLOURS))] + own)
+    palette.putpalette(found[: 3 * others] + own)
     plain = [Pillow.fromarray(frame).quantize(palette=palette, dither=Pillow.Dither.NONE) for frame in film]
     return [np.asarray(frame.convert("RGB")) for frame in plain]

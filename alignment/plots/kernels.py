@@ -45,7 +45,7 @@ def kernel(ax: Axes | None, shape: Gaussian | str = "hat") -> Axes:
         _hat(ax)
     ax.axhline(0.0, color=FAINT, linewidth=0.9, zorder=1)
     ax.legend(frameon=False, fontsize=SIZES["tick"], loc="upper left")
-    return name_axes(ax, "t = m - x_s  (px)", "weight,  weight / px")
+    return name_axes(ax, "t = m - $x_s$  (px)", "weight,  weight / px")
 
 
 def cell(
@@ -100,7 +100,7 @@ def cell(
         at = (k, whole) if along == "dx" else (whole, k)
         inside = (fractions, rest) if along == "dx" else (rest, fractions)
         values = objective.cell(*at).expand(*inside).value
-        ax.plot(k + fractions, values, color=CYCLE[number % 3], linewidth=2.0, label=f"cell [{k}, {k + 1}]")
+        ax.plot(k + fractions, values, color=CYCLE[number % len(CYCLE)], linewidth=2.0, label=f"cell [{k}, {k + 1}]")
     if samples is not None:
         places = np.concatenate([k + (np.arange(count) + 0.5) / count for k in range(first, last)])
         points = [(u, other) if along == "dx" else (other, u) for u in places.tolist()]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..imagefiles import as_float
 from ..pyramid import Masked, edges, halve
 from ..registration import register
+from ..scans import block_mean
 from ..search import LagSurface, all_lags
 from .descents import convergence, path
 from .pictures import before_after, detail
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 
 Levels = NDArray[Any]
 
-_SHOWN = 1400  # pixels along the longer side of a picture, more than the page can show
+_PLATE, _PICTURE = 1400, 1000  # pixels along the longer side of plate and picture, more than the page can show
+_SOUGHT = 500  # pixels along the longer side of a picture on which the detail is looked for
+_ROWS = 64  # of a reduced picture that are made at a time
 _DETAIL = 180  # pixels along the side of a detail, few enough to be seen one by one
-_LAGS = 28  # of a loss landscape, to each side
+_LAGS, _FEWEST = 28, 7  # of a loss landscape, to each side
+_ENOUGH = 1024  # pixels along the short side of an exposure: what is finer is grain
 _TILES = 5  # of the residual map, along the longer side
 _TILE = 160  # pixels along the side of a tile, reduced if there are more
 _KNOWN = 0.25  # pixels of a tile: a displacement with larger error bars is not drawn
@@ -148,8 +152,9 @@ def _displacement(name: str, found: Any) -> str:
 
 def _plate_panel(ax: Axes, plate: Image, made: Any) -> None:
     """Show the scan, the exposures found on it, and what the photograph shows."""
-    factor = _factor(plate)
-    show(ax, _reduced(_grey(plate), factor), "the scan, and the exposures on it")
+    factor = _factor(plate, _PLATE)
+    rows, columns = np.arange(plate.shape[0]), np.arange(plate.shape[1])
+    show(ax, _part(plate, rows, columns, factor), "the scan, and the exposures on it")
     ax.set_anchor("N")
     for name in RGB:
         _box(ax, made.exposures[name], factor, COLOURS[name], 2.4)
@@ -182,8 +187,11 @@ def _pictures(axes: Mapping[str, Axes], plate: Image, made: Any) -> tuple[float,
     whole = _reduced(picture, factor)
     titles = ("the exposures, laid on one another", "aligned")
     before_after((axes["before"], axes["after"]), _unaligned(plate, made, made.crop, factor), whole, titles=titles)
-    short = min(whole.shape[:2])
-    top, bottom, left, _ = detail(whole, min(0.3, max(_DETAIL / factor, 8) / short))
+    coarser = max(1, -(-max(whole.shape[:2]) // _SOUGHT))
+    sketch = _reduced(whole, coarser)
+    short = min(sketch.shape[:2])
+    found = detail(sketch, min(0.3, max(_DETAIL / factor / coarser, 8) / short))
+    top, bottom, left, _ = (value * coarser for value in found)
     side = (bottom - top) * factor
     down, right = top * factor, left * factor
     where = (made.crop[0] + down, made.crop[0] + down + side, made.crop[2] + right, made.crop[2] + right + side)
@@ -208,15 +216,25 @@ def _outline(before: Axes, after: Axes, window: tuple[float, float, float]) -> N
 def _unaligned(plate: Image, made: Any, where: Rectangle, factor: int) -> Levels:
     """Return a rectangle of the reference's exposure with the other two as they come, reduced; one after the other."""
     top, bottom, left, right = where
-    channels = []
-    for name in RGB:
+    levels = np.empty(((bottom - top) // factor, (right - left) // factor, 3), np.float32)
+    for n, name in enumerate(RGB):
         down = made.exposures[name][0] - made.exposures[made.reference][0]
         across = made.exposures[name][2] - made.exposures[made.reference][2]
         rows = np.arange(top + down, bottom + down).clip(0, plate.shape[0] - 1)
         columns = np.arange(left + across, right + across).clip(0, plate.shape[1] - 1)
-        channels.append(_reduced(_grey(plate[rows[0] : rows[-1] + 1])[rows - rows[0]][:, columns], factor))
-    levels = np.stack(channels, axis=2)
+        levels[..., n] = _part(plate, rows, columns, factor)
     return 1 - levels if made.inverted else levels
+
+
+def _part(plate: Image, rows: NDArray[np.intp], columns: NDArray[np.intp], factor: int) -> Levels:
+    """Return some rows and columns of a plate in grey, reduced; a few rows at a time, for plates are large."""
+    high, wide = len(rows) // factor, len(columns) // factor
+    levels = np.empty((high, wide), np.float32)
+    for first in range(0, high, _ROWS):
+        stop = min(first + _ROWS, high)
+        strip = plate[rows[first * factor : stop * factor]][:, columns]
+        levels[first:stop] = _reduced(_grey(strip), factor)
+    return levels
 
 
 def _grey(part: Image) -> Image:
@@ -229,20 +247,19 @@ def _top(part: Image) -> float:
     return float(np.iinfo(part.dtype).max) if part.dtype.kind in "iu" else 1.0
 
 
-def _factor(image: Image) -> int:
-    """Return by how much to reduce an image for the page."""
+def _factor(image: Image, shown: int = _PICTURE) -> int:
+    """Return by how much to reduce an image for the page, on which its longer side has so many pixels."""
     longer: int = max(image.shape[:2])
-    return max(1, -(-longer // _SHOWN))
+    return max(1, -(-longer // shown))
 
 
 def _reduced(image: Image, factor: int) -> Levels:
     """Return the means of blocks of an image, as floats in [0, 1]; a rest that fills no block is left out."""
     if factor == 1:
         return as_float(image)
-    height, width = (size // factor for size in image.shape[:2])
-    blocks = image[: height * factor, : width * factor].reshape(height, factor, width, factor, *image.shape[2:])
-    made: Levels = blocks.mean(axis=(1, 3), dtype=np.float32) / np.float32(_top(image))
-    return made
+    if image.ndim == 2:
+        return block_mean(image, factor)
+    return np.stack([block_mean(image[..., n], factor) for n in range(image.shape[2])], axis=2)
 
 
 # the descent
@@ -266,7 +283,7 @@ def _landscape(ax: Axes, plate: Image, made: Any, name: str) -> None:
     found = made.registrations[name]
     box = ax.get_window_extent()
     shape = box.width / box.height
-    down_reach = max(7.0, 1.4 * abs(found.dy), 1.4 * abs(found.dx) / shape)
+    down_reach = max(_FEWEST * _coarse(made), 1.4 * abs(found.dy), 1.4 * abs(found.dx) / shape)
     surface, factor = _surface(plate, made, name, (down_reach * shape, down_reach))
     across, down = (factor * np.arange(-most, most + 1.0) for most in surface.max_shift)
     loss = np.ma.masked_invalid(surface.loss)
@@ -284,6 +301,12 @@ def _landscape(ax: Axes, plate: Image, made: Any, name: str) -> None:
     ax.set_title(f"loss of {name}, path and result", fontsize=SIZES["title"], pad=8)
 
 
+def _coarse(made: Any) -> int:
+    """Return by how much exposures are reduced, at least, before they are compared."""
+    short: int = min(min(bottom - top, right - left) for top, bottom, left, right in made.exposures.values())
+    return 1 << max(0, (short // _ENOUGH).bit_length() - 1)
+
+
 def _ranks(heights: Levels) -> Any:
     """Return the norm that gives each band between two contours a colour of its own."""
     from matplotlib.colors import BoundaryNorm
@@ -294,16 +317,14 @@ def _ranks(heights: Levels) -> Any:
 def _surface(plate: Image, made: Any, name: str, reach: tuple[float, float]) -> tuple[LagSurface, int]:
     """Return the loss at whole displacements of reduced exposures, and by how much they are reduced."""
     options = getattr(made.registrations[name], "options", {})
-    pair, factor = [], 1
-    for channel in (made.reference, name):
-        top, bottom, left, right = made.exposures[channel]
-        pair.append(_grey(plate[top:bottom, left:right]))
-    rows, columns = (min(image.shape[axis] for image in pair) for axis in (0, 1))
+    frames = [made.exposures[channel] for channel in (made.reference, name)]
+    rows, columns = (min(frame[side + 1] - frame[side] for frame in frames) for side in (0, 2))
     y, x = rows // 10, columns // 10  # the frames, which do not move with the content
-    pair = [image[y : rows - y, x : columns - x] for image in pair]
-    while max(reach) / factor > _LAGS and min(pair[0].shape) // (2 * factor) >= 2 * _LAGS:
+    factor = _coarse(made)
+    while max(reach) / factor > _LAGS and min(rows - 2 * y, columns - 2 * x) // (2 * factor) >= 2 * _LAGS:
         factor *= 2
-    small = [_reduced(image, factor).astype(np.float32) for image in pair]
+    down, across = np.arange(y, rows - y), np.arange(x, columns - x)
+    small = [_part(plate, top + down, left + across, factor) for top, _, left, _ in frames]
     if options.get("features") == "edges":
         small = [edges(Masked(image)).image for image in small]
     height, width = small[0].shape

@@ -91,7 +91,7 @@ def causes_figure(
     panel = 5.2
     high = min(max(panel * (bottom - top) / (right - left), 3.0), 9.0)
     rows = -(-len(landscapes) // 2)
-    figure = new_figure(2 * panel + 2.6, rows * (high + 0.45))
+    figure = new_figure(2 * panel + 2.6, rows * (high + 0.4) + 0.5)
     figure.set_layout_engine("compressed")
     axes = figure.subplots(rows, 2, squeeze=False).ravel()
     for number, (ax, (name, objective)) in enumerate(zip(axes, landscapes, strict=False)):
@@ -99,14 +99,30 @@ def causes_figure(
             ax, objective, region=region, step=0.1, truth=answer, trace=trace if number == 0 else None, unit="-NCC"
         )
         ax.set_title(name, fontsize=SIZES["title"], pad=8)
+        ax.label_outer()
     for ax in axes[len(landscapes) :]:
         ax.remove()
+    _legend(figure)
     if subject:
         axes[0].annotate(
             subject, (0.02, 0.02), xycoords="axes fraction", fontsize=SIZES["tick"], color=INK,
             bbox={"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": "none", "alpha": 0.85},
         )  # fmt: skip
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """Say below the landscapes what their marks are."""
+    from matplotlib.lines import Line2D
+
+    look: dict[str, Any] = {"color": INK, "markerfacecolor": "none", "linestyle": "none"}
+    marks = [
+        Line2D([], [], marker="+", markersize=15, markeredgewidth=1.6, label="the answer", **look),
+        Line2D([], [], marker="*", markersize=14, label="lowest minimum", **look),
+        Line2D([], [], marker="o", markersize=9, label="other local minimum", **look),
+        Line2D([], [], color=INK, marker="o", markersize=4, markerfacecolor="white", label="the descent"),
+    ]
+    figure.legend(handles=marks, loc="outside lower center", ncols=4, frameon=False, fontsize=SIZES["label"])
 
 
 def _endings(ax: Axes, study: Any) -> None:

@@ -42,7 +42,8 @@ def new_figure(width: float = 6.4, height: float = 4.8) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), facecolor="white")
+    # a layout that somebody's settings ask for would move what is placed by hand
+    figure = Figure(figsize=(width, height), facecolor="white", layout="none")  # type: ignore[arg-type]
     FigureCanvasAgg(figure)
     return figure
 

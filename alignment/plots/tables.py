@@ -75,6 +75,7 @@ def table(
     ax.set_xlabel(column_label, fontsize=SIZES["label"])
     ax.set_ylabel(row_label, fontsize=SIZES["label"])
     ax.tick_params(length=0)
+    ax.grid(False)  # lines through the numbers, where somebody's settings draw them
     for spine in ax.spines.values():
         spine.set_color(FAINT)
     if bar:

@@ -29,7 +29,7 @@ def tiles_figure(local: Any, *, image: Image | None = None) -> Figure:
         Arrows and ellipses (of 95 %) are magnified alike; tiles without a displacement bear a cross and their status.
     """
     shape = 1.0 * local.shape[1] / local.shape[0]
-    figure = new_figure(*((7.6, 7.6 / shape + 1.6) if shape >= 1 else (6.6 * shape + 2.4, 7.4)))
+    figure = new_figure(*((7.6, 5.7 / shape + 1.7) if shape >= 1 else (6.6 * shape + 2.4, 7.4)))
     figure.set_layout_engine("compressed")
     ax = figure.add_subplot()
     magnify = magnification(local)
