@@ -59,6 +59,8 @@ def finite_number(name: str, value: Any) -> float:
     ...
     alignment._checks.InputError: dx is nan; give a finite number
     """
+    if type(value) is float and math.isfinite(value):  # what a descent asks for all the time
+        return value
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
