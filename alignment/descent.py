@@ -291,17 +291,18 @@ def minimise(
     status = None
     while True:
         try:
-            value, gradient = obj.value_and_gradient(*position)
+            value, gradient = obj.value_and_gradient(*position.tolist())
         except InputError as error:
             return _undefined(rows, position, error)
-        rows.append((len(rows), *position, value, *gradient))
+        rows.append((len(rows), *position.tolist(), value, *np.asarray(gradient).tolist()))
         if callback is not None:
             callback(len(rows) - 1, float(position[0]), float(position[1]), value)
         status = _verdict(rows, step, steps, tolerance, obj)
         if status is not None:
             return _descent(rows, status, tolerance)
         if isinstance(rule, Newton):
-            step, state = rule.update(state, scale * gradient, value, np.outer(scale, scale) * obj.hessian(*position))
+            hessian = np.outer(scale, scale) * obj.hessian(*position.tolist())
+            step, state = rule.update(state, scale * gradient, value, hessian)
         else:
             step, state = rule.update(state, scale * gradient)
         step = scale * step
@@ -319,7 +320,7 @@ def _pixels_per_unit(obj: Any, units: str) -> Vector:
 
 def _verdict(rows: list[tuple[float, ...]], step: Vector, steps: int, tolerance: float | None, obj: Any) -> str | None:
     """Return how the descent ended, or None while it goes on."""
-    if not np.isfinite(rows[-1]).all():
+    if not all(map(math.isfinite, rows[-1])):
         return "diverged"
     if tolerance is not None and float(np.hypot(*step)) < tolerance and _arrived(rows[-1], tolerance, obj):
         return "converged"
