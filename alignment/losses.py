@@ -8,7 +8,8 @@ a whole unit cell, which are kept, and every further displacement in that cell c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from typing import Any, NamedTuple, Self
 
@@ -36,6 +37,9 @@ _ROUNDS = 4
 _MOST_NOISE = 0.9
 # the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared
 _MOST_HIDDEN = 0.1
+# rows that a pass adds up at a time, and the pixels from which on threads are worth their start
+_BAND = 400
+_WORTH_THREADS = 1 << 20
 # zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
 _BORDER = 2 * REACH + 1
 
@@ -88,6 +92,8 @@ class Objective(ABC):
         How often a value and gradient were asked for.
     passes : int
         How often the two images were read.
+    threads : int
+        How many threads share a pass over large images; the result is the same, bit for bit.
     """
 
     _noise: Noise | None
@@ -104,6 +110,7 @@ class Objective(ABC):
         evaluation: str = "cells",
         kernel: Gaussian | str = "hat",
         noise: float | tuple[float, float] | str | None = None,
+        threads: int = 1,
     ) -> None:
         B, finite_B = _checks.image("reference", reference)
         A, finite_A = _checks.image("moving", moving)
@@ -118,6 +125,7 @@ class Objective(ABC):
             _checks.one_of("evaluation", evaluation, EVALUATIONS),
             side,
         )
+        self.threads = _checks.whole_number("threads", threads, at_least=1)
         if noise is not None:
             if self.kernel != "hat" or self.evaluation != "cells":
                 raise _checks.InputError(
@@ -134,11 +142,13 @@ class Objective(ABC):
         domain: Window,
         kernel: Gaussian | str = "hat",
         noise: Noise | None = None,
+        threads: int = 1,
     ) -> Self:
         """Make the loss of two images that have been checked already, without reading them."""
         objective = cls.__new__(cls)
         objective._prepare(reference, moving, domain, kernel, "cells", "right")
         objective._noise = noise
+        objective.threads = threads
         return objective
 
     def _prepare(
@@ -162,6 +172,7 @@ class Objective(ABC):
         self._offset = 0.0  # of the reference's grey levels, in the sums
         self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
         self._noise = None
+        self.threads = 1
         self.evaluations = 0
         self.passes = 0
 
@@ -369,6 +380,25 @@ class Objective(ABC):
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient from rows of sums that together cover the overlap."""
 
+    def _in_bands(
+        self, run: Callable[[NDArray[np.int64]], NDArray[np.float64]], rectangles: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """Return the sums of a pass over some rectangles, band by band of their rows.
+
+        The bands are the same however many threads there are, and are added up in the same order.
+        """
+        first, last = int(rectangles[:, 0].min()), int(rectangles[:, 1].max())
+        if last - first <= _BAND:
+            return run(rectangles)
+        bands = []
+        for y in range(first, last, _BAND):
+            bands.append(rectangles.copy())
+            bands[-1][:, :2] = rectangles[:, :2].clip(y, y + _BAND)
+        if self.threads == 1 or (last - first) * int(np.ptp(rectangles[:, 2:])) < _WORTH_THREADS:
+            return np.asarray(sum(run(band) for band in bands))
+        with ThreadPoolExecutor(min(self.threads, len(bands))) as pool:
+            return np.asarray(sum(pool.map(run, bands)))
+
     def _sums_gaussian(self, rectangles: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         """Return the sixteen sums of the pass with the Gaussian kernel, one row for each rectangle."""
         assert isinstance(self.kernel, Gaussian)
@@ -376,18 +406,16 @@ class Objective(ABC):
         A, origin_a = self._bordered("A", rectangles, x.whole, y.whole)
         at_zero, across, along = (taps_of(self.kernel, f, self._A.dtype) for f in (0.0, x.fraction, y.fraction))
         u0, v0 = self._offsets
-        sums: NDArray[np.float64] = _kernels.sums_gaussian(
-            (B, A),
-            None if self._used is None else (self._kept["weights of B"], self._kept["weights of A"]),
-            rectangles,
-            np.array([origin_b, origin_a]),
-            (at_zero, along),
-            (at_zero, across),
-            (v0, u0),
-            self._used,
-            self._usable,
-        )
-        return sums
+        weights = None if self._used is None else (self._kept["weights of B"], self._kept["weights of A"])
+        origins = np.array([origin_b, origin_a])
+
+        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
+            sums: NDArray[np.float64] = _kernels.sums_gaussian(
+                (B, A), weights, band, origins, (at_zero, along), (at_zero, across), (v0, u0), self._used, self._usable
+            )
+            return sums
+
+        return self._in_bands(run, rectangles)
 
     def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
         """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
@@ -625,6 +653,8 @@ class MSE(Objective):
     noise : float, (float, float) or "estimate", optional
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
+    threads : int
+        How many threads share a pass over images of a million pixels or more; it changes no bit of the result.
 
     Raises
     ------
@@ -664,10 +694,14 @@ class MSE(Objective):
         if self.kernel != "hat":
             return self._sums_gaussian(blocks, x, y)
         source, origin = self._source(_around(blocks), x, y)
-        sums: NDArray[np.float64] = _kernels.sums_mse(
-            self._B, source, blocks, origin, self._fraction(x, y), self._used, self._usable
-        )
-        return sums
+
+        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
+            sums: NDArray[np.float64] = _kernels.sums_mse(
+                self._B, source, band, origin, self._fraction(x, y), self._used, self._usable
+            )
+            return sums
+
+        return self._in_bands(run, blocks)
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
@@ -700,7 +734,15 @@ class MSE(Objective):
         G = np.full((4, 4), squares)  # where only zeros are read, every D_i is -B
         if overlap is not None:
             source, origin = self._source(overlap, x, y)
-            sums = _kernels.cell_moments_mse(self._B, source, overlap, origin, self._used, self._usable)
+
+            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
+                rectangle = tuple(band[0].tolist())
+                moments: NDArray[np.float64] = _kernels.cell_moments_mse(
+                    self._B, source, rectangle, origin, self._used, self._usable
+                )
+                return moments
+
+            sums = self._in_bands(run, np.array([overlap]))
             G += symmetric(sums[:10])
             if self._noise is not None:
                 G -= sums[10] * self._noise.corners
@@ -749,6 +791,8 @@ class NCC(Objective):
     noise : float, (float, float) or "estimate", optional
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
+    threads : int
+        How many threads share a pass over images of a million pixels or more; it changes no bit of the result.
 
     Raises
     ------
@@ -805,10 +849,14 @@ class NCC(Objective):
         if self.kernel != "hat":
             return self._sums_gaussian(blocks, x, y)
         source, origin = self._source(_around(blocks), x, y)
-        sums: NDArray[np.float64] = _kernels.sums_ncc(
-            self._B, source, blocks, origin, self._fraction(x, y), self._offsets, self._used, self._usable
-        )
-        return sums
+
+        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
+            sums: NDArray[np.float64] = _kernels.sums_ncc(
+                self._B, source, band, origin, self._fraction(x, y), self._offsets, self._used, self._usable
+            )
+            return sums
+
+        return self._in_bands(run, blocks)
 
     def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
         c = self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside))
@@ -874,7 +922,15 @@ class NCC(Objective):
         P, C, S = np.full((4, 4), u * u * n), np.full(4, u * sv), np.full(4, u * n)
         if overlap is not None:
             source, origin = self._source(overlap, x, y)
-            sums = _kernels.cell_moments_ncc(self._B, source, overlap, origin, (u0, v0), self._used, self._usable)
+
+            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
+                rectangle = tuple(band[0].tolist())
+                moments: NDArray[np.float64] = _kernels.cell_moments_ncc(
+                    self._B, source, rectangle, origin, (u0, v0), self._used, self._usable
+                )
+                return moments
+
+            sums = self._in_bands(run, np.array([overlap]))
             P += symmetric(sums[:10])
             C += sums[10:14]
             S += sums[14:18]

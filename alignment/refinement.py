@@ -87,6 +87,7 @@ def refine(
     kernel: Gaussian,
     pull: tuple[float, float] | NDArray[np.float64] = (0.0, 0.0),
     noisier: float = 0.5,
+    threads: int = 1,
 ) -> Refinement | None:
     """Take Newton steps from near a minimum to the minimum.
 
@@ -105,6 +106,8 @@ def refine(
         By how much the kernel itself displaces the minimum, in pixels; it is taken off.
     noisier : float
         The variance of the moving image's noise as a share of both images' together.
+    threads : int
+        How many threads share a pass.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def refine(
     inside, around = (_within(window, reference.image.shape, dx, dy) for window in (inner, outer))
     if inside is None or around is None:
         return None
-    objective = kind.of(reference, moving, domain=inside, kernel=kernel)
+    objective = kind.of(reference, moving, domain=inside, kernel=kernel, threads=threads)
     blocks = blocks_of(inside)
     rectangles = [*blocks, *_ring(inside, around)]
     visits: list[Visit] = []

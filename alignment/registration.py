@@ -367,7 +367,8 @@ def register(
     min_overlap : float
         The share of the frame that must overlap, in (0, 1].
     threads : int
-        With 2 or more the two images are filtered side by side. The result is the same, bit for bit.
+        With 2 or more the two images are filtered side by side, and passes over large ones are shared. The result is
+        the same, bit for bit.
     callback : callable, optional
         Called as ``callback(level, step, dx, dy, loss)`` on the way.
 
@@ -776,7 +777,7 @@ def _window(shape: tuple[int, ...], dx: float, dy: float, border: float | None =
 def _objective(pair: _Pair, journey: _Journey, options: _Options, noise: Noise | None = None) -> Objective:
     """Make the loss of one level, over a window fixed by where the coarser level arrived."""
     window = _window(pair.reference.image.shape, journey.dx, journey.dy, options.border)
-    return LOSSES[options.loss].of(*pair, domain=window, noise=noise)
+    return LOSSES[options.loss].of(*pair, domain=window, noise=noise, threads=options.threads)
 
 
 def _refine(objective: Objective, journey: _Journey, level: int, options: _Options) -> None:
@@ -840,7 +841,7 @@ def _finish(seen: list[_Pair], journey: _Journey, options: _Options) -> _End | N
         choice = _kernel(pair, start, inner, options)._asdict()
         reach = _REACHES[options.features]
         outer = _window(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
-        found = refine(LOSSES[options.loss], *pair, start, inner=inner, outer=outer, **choice)
+        found = refine(LOSSES[options.loss], *pair, start, inner=inner, outer=outer, threads=options.threads, **choice)
         if found is None:
             break
         journey.passes += found.passes

@@ -294,7 +294,7 @@ def _slopes(
     """Return the sums of each block under the kernel applied twice, from every n-th row of a large window."""
     kernel = objective.kernel
     assert not isinstance(kernel, str)
-    twice = type(objective).of(*pair, domain=objective.domain, kernel=kernel.twice())
+    twice = type(objective).of(*pair, domain=objective.domain, kernel=kernel.twice(), threads=objective.threads)
     rows = max(bottom for _, bottom, _, _ in rectangles) - min(top for top, _, _, _ in rectangles)
     every = max(1, rows // _ROWS)
     if every == 1:

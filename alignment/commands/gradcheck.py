@@ -150,10 +150,10 @@ def _questions_of_images(args: argparse.Namespace) -> list[Question]:
         pair = [luminance(imagefiles.read_image(name)).astype(np.float64) for name in args.subject]
     else:
         pair = list(datasets.shifted_pair(dtype="float64"))
-    options = {"domain": args.domain or "frame", "side": args.side or "right"}
+    domain, side = args.domain or "frame", args.side or "right"
     questions = []
     for loss in (args.loss,) if args.loss else ("mse", "ncc"):
-        made = {"mse": losses.MSE, "ncc": losses.NCC}[loss](*pair, evaluation="direct", **options)
+        made = {"mse": losses.MSE, "ncc": losses.NCC}[loss](*pair, evaluation="direct", domain=domain, side=side)
         (height, width), (top, bottom, left, right) = made.shape, made.domain
         scales = {"N": float((bottom - top) * (right - left)), "W/2": width / 2, "H/2": height / 2}
         for dx, dy in (args.at,) if args.at else (BETWEEN, WHOLE):
