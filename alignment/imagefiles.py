@@ -72,6 +72,7 @@ _MOST_PAGES: Final = 1_000_000
 _JPEG_SIDE: Final = 65_500  # pixels; the format's own limit
 _JPEG_COMMENT: Final = 65_533  # bytes in one marker segment
 _RANGE_SLACK: Final = 1e-4  # how far rounding may carry a float image out of [0, 1]
+_AT_ONCE: Final = 1 << 20  # levels that are converted at a time, so that what is computed on the way stays small
 _FINEST: Final = 1e6  # pixels per inch; what says more is no resolution
 
 _ADVICE: Final = "give a TIFF, PNG or JPEG image"
@@ -148,22 +149,33 @@ def to_dtype(image: npt.ArrayLike, dtype: npt.DTypeLike) -> Image:
     array = _array("the image", image)
     if array.dtype.name == target.name:
         return array.astype(target, copy=False)
-    top = int(np.iinfo(target).max)
-    if array.dtype.name == "uint8":
-        return array.astype(np.uint16) * np.uint16(257)
-    if array.dtype.name == "uint16":
-        return ((array.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if array.dtype.kind != "f":
+    if array.dtype.name not in _INTEGERS and array.dtype.kind != "f":
         raise InputError(
             f"the image has dtype {array.dtype}, which has no known range; give uint8, uint16 or a float type."
         )
-    if np.isnan(array).any():
-        count = int(np.isnan(array).sum())
+    source = array.reshape(-1)
+    made = np.empty(source.shape, target)
+    unknown = 0
+    for first in range(0, source.size, _AT_ONCE):
+        part = source[first : first + _AT_ONCE]
+        unknown += int(np.isnan(part).sum()) if part.dtype.kind == "f" else 0
+        if not unknown:
+            made[first : first + _AT_ONCE] = _levels(part, target)
+    if unknown:
         raise InputError(
-            f"the image holds {count} NaN, for which no grey level exists; replace them first (numpy.nan_to_num)."
+            f"the image holds {unknown} NaN, for which no grey level exists; replace them first (numpy.nan_to_num)."
         )
-    levels: Image = np.asarray(np.clip(array, 0, 1, dtype=np.result_type(array.dtype, np.float32)))
-    levels *= top
+    return made.reshape(array.shape)
+
+
+def _levels(values: Image, target: np.dtype[Any]) -> Image:
+    """Return uint8, uint16 or floats without NaN as grey levels of the other kind."""
+    if values.dtype.name == "uint8":
+        return values.astype(np.uint16) * np.uint16(257)
+    if values.dtype.name == "uint16":
+        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    levels: Image = np.asarray(np.clip(values, 0, 1, dtype=np.result_type(values.dtype, np.float32)))
+    levels *= int(np.iinfo(target).max)
     np.rint(levels, out=levels)
     return levels.astype(target)
 
@@ -909,13 +921,16 @@ def _writer_options(name: str, kind: str, array: Image, description: str | None)
             )
         options = {"quality": 95, "subsampling": "4:4:4"}
         return options if text is None else options | {"comment": text}
-    if description is None:
-        return {}
+    # grain and noise, which fill a photograph of 8 bits, repeat nowhere: to look for repetitions, as the default does,
+    # takes four times as long and makes the file no smaller; the second byte of 16 bits may repeat, if the first did
+    options = {"compress_type": zlib.Z_RLE} if array.dtype == np.uint8 else {}
+    if text is None:
+        return options
     from PIL.PngImagePlugin import PngInfo
 
     information = PngInfo()
-    information.add_itxt("Description", text.decode("utf-8") if text else "")
-    return {"pnginfo": information}
+    information.add_itxt("Description", text.decode("utf-8"))
+    return options | {"pnginfo": information}
 
 
 def _resolution_options(name: str, kind: str, resolution: tuple[float, float] | None) -> dict[str, Any]:

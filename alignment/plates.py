@@ -198,11 +198,18 @@ def colorize(
 
     .. math:: \sum_p (c_a - c_b - d_p)' \Sigma_p^{-1} (c_a - c_b - d_p), \qquad c_{reference} = 0.
 
-    A pair that did not converge by itself counts next to nothing. If three that did contradict each other, the answer
-    is "not converged", and the two that correlate best make the picture.
+    A pair that did not converge by itself counts next to nothing. Where three that did disagree by more than their
+    covariances let expect, those of the answer are enlarged by the sum above over its two degrees of freedom. If they
+    contradict each other, by four standard deviations, the answer is "not converged", and the two that correlate best
+    make the picture.
 
     Exposures of more than about 1500 pixels a side are registered at half their size, or a quarter: what is finer is
     grain. Their displaced channels are sampled at full size, once.
+
+    References
+    ----------
+    R. T. Birge, "The calculation of errors by the method of least squares", Phys. Rev. 40, 1932 (covariances enlarged
+    by what the residuals show).
 
     Examples
     --------
@@ -311,7 +318,10 @@ def _registered(
         small = channels if coarser == 1 else {name: block_mean(image, coarser) for name, image in channels.items()}
         tried = {p: {f: aligned(p, f, small, coarser) for f in FEATURES[1:]} for p in pairs}
         chosen = _choose(tried, _WARP * min(height, width) / factor / coarser)
-        found = {p: tried[p][f] if coarser == 1 else aligned(p, f, channels) for p, f in chosen.items()}
+        if coarser > 1:  # edges that were lost at the coarse level may be clear here
+            tried = {p: {f: aligned(p, f, channels) for f in dict.fromkeys((chosen[p], "edges"))} for p in pairs}
+            chosen = _choose(tried, _WARP * min(height, width) / factor)
+        found = {p: tried[p][f] for p, f in chosen.items()}
         again = {p: aligned(p, "auto", channels) for p, result in found.items() if not result.success}
         found.update({p: result for p, result in again.items() if result.success})
     return {pair: _enlarged(result, factor) for pair, result in found.items()}
@@ -384,7 +394,11 @@ def _solve(found: Mapping[_Pair, Registration], reference: str, warp: float) -> 
         right += design.T @ weight @ np.array([result.dx, result.dy])
     covariance = np.linalg.inv(normal)
     solution = covariance @ right
-    closure, contradiction = _closure(found, warp) if len(found) == 3 else (np.zeros(2), 0.0)
+    closure, contradiction = np.zeros(2), 0.0
+    if len(found) == 3:
+        closure, contradiction = _closure(found, warp)
+        if all(result.success for result in found.values()):  # their disagreement, on two axes, shows in the error bars
+            covariance *= max(1.0, contradiction**2 / 2)
     parts = {name: np.s_[2 * n : 2 * n + 2] for n, name in enumerate(names)}
     return _Solution(
         moves={name: solution[part] for name, part in parts.items()},

@@ -120,6 +120,8 @@ class Record:
         The picture of what happened, where one was asked for.
     version : str
         Of this package.
+    replaces : tuple of Fingerprint
+        The files of an earlier run that these take the place of: until they have, the earlier ones stand there.
     """
 
     input: Fingerprint
@@ -129,6 +131,7 @@ class Record:
     output: Fingerprint | None = None
     figure: Fingerprint | None = None
     version: str = __version__
+    replaces: tuple[Fingerprint, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -161,6 +164,7 @@ class Record:
             "options": dict(self.options),
             "output": None if self.output is None else self.output.to_dict(),
             "figure": None if self.figure is None else self.figure.to_dict(),
+            **({"replaces": [file.to_dict() for file in self.replaces]} if self.replaces else {}),
             **self.result,
         }
 
@@ -278,7 +282,7 @@ def parse_record(data: Any, name: str) -> Record:
         if schema != SCHEMA:
             raise _WrongError(f"its schema is {_shown(schema)} and not {SCHEMA!r}")
         shape = [_whole(value, "the plate's shape", 1, 10**7) for value in _sequence(top, "input", "shape", 2)]
-        own = ("schema", "made_by", "convention", "input", "options", "output", "figure")
+        own = ("schema", "made_by", "convention", "input", "options", "output", "figure", "replaces")
         return Record(
             input=_fingerprint(top.get("input"), "input"),
             shape=(shape[0], shape[1]),
@@ -287,6 +291,7 @@ def parse_record(data: Any, name: str) -> Record:
             output=None if top.get("output") is None else _fingerprint(top["output"], "output"),
             figure=None if top.get("figure") is None else _fingerprint(top["figure"], "figure"),
             version=_text(top.get("made_by"), "made_by").removeprefix("alignment "),
+            replaces=tuple(_fingerprint(file, "replaces") for file in _list(top.get("replaces", []), "replaces")),
         )
     except _WrongError as error:
         raise InputError(
@@ -364,6 +369,13 @@ def _sequence(top: Mapping[str, Any], outer: str, inner: str, length: int) -> li
     value = _mapping(top.get(outer), outer).get(inner)
     if not isinstance(value, list) or len(value) != length:
         raise _WrongError(f"{inner} of {outer} is {_shown(value)}")
+    return value
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    """Return a list."""
+    if not isinstance(value, list):
+        raise _WrongError(f"{what} is {_shown(value)} and no list")
     return value
 
 

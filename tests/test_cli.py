@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import random
 import re
+import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +26,7 @@ from alignment import (
     colour,
     commands,
     datasets,
+    imagefiles,
     plates,
     read_image,
     registration,
@@ -57,13 +61,13 @@ def plate(inside, demo):
 @pytest.fixture
 def quick(monkeypatch):
     """Put a quick stand-in in the place of `colorize`; return the calls it has had, and what it will answer."""
-    state = SimpleNamespace(calls=[], success=True, error=None)
+    state = SimpleNamespace(calls=[], success=True, error=None, darker=0)
 
     def colorize(image, **options):
         state.calls.append((image, options))
         if state.error is not None:
             raise state.error
-        return _made(image, state.success)
+        return _made(image >> state.darker if state.darker else image, state.success)
 
     monkeypatch.setattr(plates, "colorize", colorize)
     return state
@@ -100,6 +104,7 @@ def _made(image, success):
             name: {"dx": r.dx, "dy": r.dy, "stderr": r.stderr, "loss": r.loss, "success": r.success}
             for name, r in found.items()
         },
+        "closure": [0.3, -0.4],
     }
     rgb = np.stack([image[n * height : (n + 1) * height] for n in range(3)], axis=2)
     return SimpleNamespace(**(entry | {"registrations": found}), rgb=rgb, to_dict=lambda: dict(entry))
@@ -247,6 +252,7 @@ def test_colorize_tells_people(plate, quick, capsys):
         "plate.png: 472 x 1148 px, grey, uint8",
         "  red    dx   -2.250 px   dy   -0.500 px   NCC 0.9800 of edges   converged",
         "  blue   dx   +3.500 px   dy   -0.500 px   NCC 0.9800 of edges   converged",
+        "  going round the three channels ends 0.50 px from where it began",
         "  both channels converged",
         "  plate_color.png: 472 x 382 px, colour, uint8",
     ]
@@ -304,7 +310,8 @@ def test_depth(inside, quick, stored, option, suffix, dtype):
 def test_a_format_that_cannot_hold_the_depth_is_refused_before_the_work(inside, quick, capsys, name):
     write_image("p.tif", np.zeros((30, 20), np.uint16))
     assert cli.main(["colorize", "p.tif", "-o", name]) == 1
-    assert "is to hold uint16" in one_sentence(capsys)
+    kind = {"out.png": "PNG in colour", "out.jpg": "JPEG"}[name]
+    assert f"{name} is to hold uint16, which {kind} cannot; name it .tif, or give --dtype 8" in one_sentence(capsys)
     assert quick.calls == []
     assert files() == ["p.tif"]
 
@@ -569,7 +576,14 @@ def test_one_plate_to_one_file_is_refused_the_second_time(plate, quick, capsys):
     before = Path("plate_color.png").stat().st_mtime_ns
     capsys.readouterr()
     assert cli.main(["colorize", plate]) == 1
-    assert "plate_color.png exists already" in one_sentence(capsys)
+    assert (
+        one_sentence(capsys)
+        .rstrip()
+        .endswith(
+            "plate_color.png exists already, made from this plate with these options by this version; "
+            "give --overwrite to make it again, or another name with -o"
+        )
+    )
     assert Path("plate_color.png").stat().st_mtime_ns == before
     assert len(quick.calls) == 1
     assert cli.main(["colorize", plate, "--overwrite"]) == 0
@@ -625,6 +639,28 @@ def test_another_version_is_other_work(plate, quick, capsys):
     capsys.readouterr()
     assert cli.main(["colorize", plate]) == 1
     assert "made by version 0.0.1; give --overwrite" in one_sentence(capsys)
+    # in a folder it is made again, as the same work; what differs in more than the version is not
+    assert cli.main(["colorize", plate, "-o", ".", "--gamma", "2"]) == 1
+    assert "with another gamma, by version 0.0.1; give --overwrite to replace it, or another folder" in one_sentence(
+        capsys
+    )
+    assert len(quick.calls) == 1
+    assert cli.main(["colorize", plate, "-o", "."]) == 0
+    assert len(quick.calls) == 2
+    assert read_record(record).version == __version__
+    assert cli.main(["colorize", plate, "-o", "."]) == 0
+    assert len(quick.calls) == 2
+
+
+def test_what_somebody_has_changed_is_kept_whatever_the_version(plate, quick, capsys):
+    assert cli.main(["colorize", plate]) == 0
+    record = Path("plate_shifts.json")
+    record.write_text(record.read_text().replace(f"alignment {__version__}", "alignment 0.0.1"))
+    write_image("plate_color.png", np.zeros((4, 4, 3), np.uint8), overwrite=True)
+    capsys.readouterr()
+    assert cli.main(["colorize", plate, "-o", "."]) == 1
+    assert "plate_color.png exists already" in one_sentence(capsys)
+    assert read_image("plate_color.png").shape == (4, 4, 3)
 
 
 def test_a_record_of_another_picture_is_not_replaced(plate, quick, capsys):
@@ -674,6 +710,115 @@ def test_stopped_between_any_two_renamings(plate, quick, monkeypatch, renamed, d
     assert cli.main(["colorize", plate]) == 0
     held = read_record("plate_shifts.json")
     assert held.output.matches("plate_color.png")
+
+
+@pytest.mark.parametrize("moment", ["reading", "aligning"])
+def test_what_another_run_has_done_meanwhile_is_done(plate, quick, monkeypatch, capsys, moment):
+    """Two people start the same work, or a worker outlives its run by one plate."""
+    other = ["colorize", plate, "-o", ".", "-q"]
+    honest = {"reading": imagefiles.read_image, "aligning": plates.colorize}
+
+    def overtaken(*arguments, **options):
+        monkeypatch.setattr(imagefiles, "read_image", honest["reading"])
+        monkeypatch.setattr(plates, "colorize", honest["aligning"])
+        assert cli.main(other) == 0
+        return honest[moment](*arguments, **options)
+
+    module, name = {"reading": (imagefiles, "read_image"), "aligning": (plates, "colorize")}[moment]
+    monkeypatch.setattr(module, name, overtaken)
+    assert cli.main(["colorize", plate, "-o", "."]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert printed.out.startswith("plate.png: done before, and nothing has changed")
+    assert files() == ["plate.png", "plate_color.png", "plate_shifts.json"]
+    assert read_record("plate_shifts.json").output.matches("plate_color.png")
+
+
+@pytest.mark.parametrize("renamed", [0, 1, 2])
+@pytest.mark.parametrize("again", [["--force"], []])
+def test_stopped_while_what_is_ours_is_replaced(plate, quick, monkeypatch, renamed, again):
+    """Picture, record and figure of an earlier run are still there, each old or new, and all are known to be ours."""
+    from alignment import imagefiles
+
+    def plate_figure(image, made, *, title):
+        return SimpleNamespace(savefig=lambda file, format, dpi: file.write(b"x" * (1 + len(quick.calls))))
+
+    monkeypatch.setattr("alignment.plots.plate_figure", plate_figure)
+    order = ["colorize", plate, "-o", ".", "--figures"]
+    assert cli.main(order) == 0
+    quick.darker = 1
+    true_rename, count = imagefiles._rename, []
+
+    def rename(*names, **options):
+        if len(count) == renamed:
+            raise Killed
+        count.append(names)
+        true_rename(*names, **options)
+
+    monkeypatch.setattr(imagefiles, "_rename", rename)
+    with pytest.raises(Killed):
+        cli.main([*order, "--force"])
+    monkeypatch.setattr(imagefiles, "_rename", true_rename)
+    assert files() == ["plate.png", "plate_color.png", "plate_figure.png", "plate_shifts.json"]
+    assert cli.main([*order, *again]) == 0
+    held = read_record("plate_shifts.json")
+    assert held.output.matches("plate_color.png")
+    assert held.figure.matches("plate_figure.png")
+    assert cli.main(order) == 0
+    assert len(quick.calls) == (2 if renamed == 0 and not again else 3)
+
+
+def _started(order, folder):
+    """Start a run as a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(Path(cli.__file__).parents[1])}
+    environment.pop("NUMBA_DISABLE_JIT", None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "alignment", *order], cwd=folder, env=environment,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def _made_of(folder):
+    """Return what lies in a folder and is not hidden: pictures as bytes, records without the times of their files."""
+    found = {}
+    for path in Path(folder).glob("[!.]*"):
+        found[path.name] = path.read_bytes()
+        if path.suffix == ".json":
+            found[path.name] = json.loads(found[path.name])
+            found[path.name]["output"].pop("mtime_ns")
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of this kind are not known there")
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_folder_run_interrupted_at_random_moments(inside, demo, jobs):
+    """By Ctrl-C and kill -9: nothing damaged, and the next run makes of it what an uninterrupted one would have."""
+    Path("scans").mkdir()
+    for n in range(3):
+        write_image(f"scans/p{n}.tif", demo.plate[: -1 - n])
+    order = ["colorize", "scans", "-q", "--jobs", jobs, "-o"]
+    begun = time.perf_counter()
+    whole = _started([*order, "whole"], inside)
+    assert (whole.communicate()[1], whole.returncode) == ("", 0)
+    lasted = time.perf_counter() - begun
+    want = _made_of("whole")
+    assert len(want) == 6
+    draw = random.Random(int(jobs))
+    for n, deadly in enumerate((signal.SIGINT, signal.SIGKILL) * 2):
+        process = _started([*order, f"made{n}"], inside)
+        time.sleep(draw.uniform(0.3, 1.0) * lasted)
+        process.send_signal(deadly)
+        said = process.communicate()[1]
+        assert "Traceback" not in said, said
+        if process.returncode:
+            assert process.returncode in ({130, -signal.SIGINT} if deadly == signal.SIGINT else {-deadly})
+        for name in _made_of(f"made{n}").keys() & {"p0_color.png", "p1_color.png", "p2_color.png"}:
+            assert Path(f"made{n}", name).read_bytes() == want[name]
+        process = _started([*order, f"made{n}"], inside)
+        said = process.communicate()[1]
+        assert (process.returncode, said) == (0, "")
+        assert _made_of(f"made{n}") == want
 
 
 def test_results_are_no_plates(plate, quick, capsys, demo):
@@ -882,6 +1027,35 @@ def test_figures_beside_the_pictures(folder, drawn, quick):
     assert cli.main(["colorize", "scans", "-o", "made", "--figures"]) == 0
     assert cli.main(["colorize", "scans", "-o", "made"]) == 0
     assert (len(quick.calls), len(drawn)) == (6, 3)
+
+
+def test_a_figure_that_fails_does_not_keep_the_picture_from_being_made(folder, quick, monkeypatch, capsys):
+    def fail(image, made, *, title):
+        if "10" in title:
+            raise ValueError("no room\nfor the axes")
+        return SimpleNamespace(savefig=lambda file, format, dpi: file.write(title.encode()))
+
+    monkeypatch.setattr("alignment.plots.plate_figure", fail)
+    order = ["colorize", "scans", "-o", "made", "--figures", "--json"]
+    assert cli.main(order) == 1
+    printed = capsys.readouterr()
+    trouble = (
+        "the figure made/p10_figure.png could not be drawn (ValueError: no room for the axes), the picture is written "
+        "without it; run again with -vv and report what it prints"
+    )
+    assert printed.err.splitlines() == [f"alignment: error: scans/p10.png: {trouble}"]
+    entries = json.loads(printed.out)["plates"]
+    assert [entry["success"] for entry in entries] == [True] * 3
+    assert [entry["figure"] for entry in entries] == ["made/p1_figure.png", "made/p2_figure.png", None]
+    assert entries[2]["trouble"].endswith(trouble)
+    assert read_record("made/p10_shifts.json").output.matches("made/p10_color.png")
+    assert cli.main(order[:-1]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "3 plates: 3 done, 0 not converged, 0 failed; 2 of them had been done before; 1 without the figure"
+    monkeypatch.setattr("alignment.plots.plate_figure", lambda *_, title: fail(None, None, title=title[:2]))
+    assert cli.main(order) == 0  # what is missing is drawn
+    made = [entry["done_before"] for entry in json.loads(capsys.readouterr().out)["plates"]]
+    assert made == [True, True, False]
 
 
 def test_a_foreign_figure_is_not_replaced(plate, drawn, quick, capsys):

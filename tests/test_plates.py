@@ -16,7 +16,7 @@ import pytest
 
 from alignment import Colorization, InputError, colorize, datasets, plates, read_image, register
 from alignment.exposures import CHANNELS, find_exposures
-from alignment.plates import _choose, _closure, _normalised, _Pair, _solve, compose
+from alignment.plates import FEATURES, _choose, _closure, _normalised, _Pair, _solve, compose
 
 HERE = Path(__file__).resolve().parents[1]
 SHARED = HERE.parent / "shared" / "plates"
@@ -242,22 +242,35 @@ def registration(dx, dy, stderr=0.1, *, success=True, ncc=0.9):
 
 
 def test_the_solution_is_that_of_weighted_least_squares():
+    """With error bars enlarged by chi squared over its two degrees of freedom, where that is above one."""
     rng = np.random.default_rng(0)
-    for _ in range(20):
-        results = [registration(*rng.normal(0, 5, 2), rng.uniform(0.05, 1, 2)) for _ in PAIRS]
+    enlarged = []
+    for scatter in np.tile([0.1, 5.0], 10):
+        results = [registration(*rng.normal(0, scatter, 2), rng.uniform(0.05, 1, 2)) for _ in PAIRS]
         solution = _solve(dict(zip(PAIRS, results, strict=True)), "green", 0.0)
+        squares, spreads = 0.0, {}
         for axis, name in enumerate(("dx", "dy")):
             # red, blue and red - blue, each divided by its standard error
             design = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, -1.0]])
             weights = np.array([1 / r.stderr[axis] for r in results])
             moves = np.array([getattr(r, name) for r in results])
-            want, *_ = np.linalg.lstsq(design * weights[:, None], moves * weights, rcond=None)
+            want, left, *_ = np.linalg.lstsq(design * weights[:, None], moves * weights, rcond=None)
+            squares += float(left[0])
             np.testing.assert_allclose([solution.moves[c][axis] for c in ("red", "blue")], want, rtol=1e-9)
-            spread = np.linalg.inv((design * weights[:, None]).T @ (design * weights[:, None]))
+            spreads[axis] = np.diag(np.linalg.inv((design * weights[:, None]).T @ (design * weights[:, None])))
+            assert solution.closure[axis] == pytest.approx(moves[0] - moves[1] - moves[2])
+        for axis, spread in spreads.items():
             got = [solution.covariances[c][axis, axis] for c in ("red", "blue")]
-            np.testing.assert_allclose(got, np.diag(spread), rtol=1e-9)
-            left = moves[0] - moves[1] - moves[2]
-            assert solution.closure[axis] == pytest.approx(left)
+            np.testing.assert_allclose(got, spread * max(1.0, squares / 2), rtol=1e-9)
+        enlarged.append(squares > 2)
+    assert 0 < sum(enlarged) < len(enlarged)
+
+
+def test_a_pair_in_doubt_does_not_enlarge_the_error_bars_of_the_others():
+    sure = [registration(3.0, -2.0), registration(-4.0, 1.0)]
+    for far in (0.0, 60.0):
+        found = dict(zip(PAIRS, [*sure, registration(7.0 + far, -3.0, success=False)], strict=True))
+        np.testing.assert_allclose(_solve(found, "green", 0.0).covariances["red"], 0.1**2 * np.eye(2), rtol=1e-3)
 
 
 def test_a_pair_that_did_not_converge_spoils_nothing():
@@ -286,6 +299,23 @@ def test_features_are_chosen_that_agree():
     assert set(_choose(failed, 0.1).values()) == {"edges"}
     same = {pair: {"edges": result, "intensity": result} for pair, result in right.items()}
     assert set(_choose(same, 0.1).values()) == {"edges"}
+
+
+@pytest.mark.slow
+def test_edges_are_tried_again_where_more_of_them_are_seen(monkeypatch):
+    """What was chosen at the coarse level has to hold against them at the finer one, on each pair."""
+    honest, seen = plates._choose, []
+
+    def choose(tried, warp):
+        seen.append(({frozenset(found) for found in tried.values()}, warp))
+        return honest(tried, warp) if len(seen) > 1 else dict.fromkeys(tried, "intensity")
+
+    monkeypatch.setattr(plates, "_choose", choose)
+    result = colorize(np.kron(demo().plate, np.ones((2, 2), demo().plate.dtype)))
+    assert [features for features, _ in seen] == [{frozenset(FEATURES[1:])}, {frozenset(("intensity", "edges"))}]
+    assert seen[1][1] == pytest.approx(2 * seen[0][1])
+    assert result.success
+    assert worst(result, {name: 2 * moved for name, moved in truth(demo(), "green").items()}) <= 0.1
 
 
 def test_how_far_going_round_does_not_close():
@@ -507,6 +537,17 @@ def test_plain_descent_from_nowhere_gets_there(name, features):
         "red": True,
         "blue": True,
     }
+
+
+@real
+@pytest.mark.slow
+@pytest.mark.parametrize("reference", CHANNELS)
+def test_the_robe_is_compared_by_its_edges(reference):
+    """Bright in blue and dark in red, and its edges too fine to be trusted at the coarse level."""
+    plate = read_image(SHARED / "emir.jpg")
+    result = colorize(plate, reference=reference)
+    assert {pair.options["features"] for pair in result.pairs.values()} == {"edges"}
+    assert worst(result, published("emir.jpg", plate.shape, reference)) <= 1.2
 
 
 @real

@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,16 @@ def test_what_cannot_be_read_has_no_fingerprint(tmp_path):
 
 def test_a_record_comes_back_as_it_was(record, written):
     assert read_record(written) == record
+
+
+def test_what_a_record_replaces_comes_back_too(record, plate, tmp_path):
+    full = replace(record, replaces=(Fingerprint.of(plate), record.input))
+    full.write(tmp_path / "second.json")
+    assert read_record(tmp_path / "second.json") == full
+    data = full.to_dict() | {"replaces": {"name": "x"}}
+    (tmp_path / "wrong.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"replaces is .* and no list"):
+        read_record(tmp_path / "wrong.json")
 
 
 def test_a_record_says_what_others_need(record):

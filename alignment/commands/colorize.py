@@ -65,8 +65,9 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--force",
         action="store_true",
-        help="do again what is done: otherwise, where there are several plates or a folder, one is left alone whose "
-        "picture was made before from the same file, with the same options, by this version",
+        help="do again what is done, and replace what was made before, unless somebody has changed it: otherwise, "
+        "where there are several plates or a folder, one is left alone whose picture was made from the same file, with "
+        "the same options, by this version (by another version: it is made again)",
     )
     _add_choices(parser)
     parser.add_argument("--figure", metavar="FILE", help="draw what happened, for one plate (.png, .jpg, .pdf, .svg)")
@@ -128,7 +129,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
     if len(entries) > 1:
         session.say(f"\n{table(entries)}\n\n{totals(entries)}")
     failed, doubtful = count(entries)
-    return FAILED if failed else UNCONVERGED if doubtful else OK
+    without_figure = any("trouble" in entry for entry in entries)
+    return FAILED if failed or without_figure else UNCONVERGED if doubtful else OK
 
 
 def _plan(args: argparse.Namespace, session: Session) -> list[Task]:
@@ -228,6 +230,8 @@ def _told(outcome: Any, total: int, args: argparse.Namespace, session: Session) 
         for stage, seconds in done.stages.items():
             session.clock.add(stage, seconds)
     entry = {**done.entry, "seconds": outcome.seconds}
+    if done.trouble is not None:
+        entry["trouble"] = session.complain(done.trouble, source)
     if total == 1 or args.verbose:
         session.say("\n".join(done.lines))
     else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .console import plain
 from .finishing import Finish, describe, encode
+from .summary import closure_of
 from .targets import Job, check_depth, check_target, make_folder
 from .wording import found_line, size
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..sidecar import Fingerprint, Record
 
 _INCHES = 125  # pixels per inch of a figure
+_NOTHING_NEW = "from this plate with these options by this version"
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,12 @@ class Task:
 
 @dataclass
 class Done:
-    """What became of a plate: its JSON entry, the lines for people, and the seconds of each stage."""
+    """What became of a plate: its JSON entry, the lines for people, the seconds of each stage, and what went wrong."""
 
     entry: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     stages: dict[str, float] = field(default_factory=dict)
+    trouble: Exception | None = None
     report: Callable[[str], None] | None = None
 
     @contextlib.contextmanager
@@ -116,16 +119,34 @@ def make(task: Task, report: Callable[[str, str], None] | None = None) -> Done:
     InputError
         If the plate cannot be read or the picture cannot be written.
     """
+    from .._checks import InputError
+
     source = task.job.source
     done = Done(report=None if report is None else lambda stage: report(source, stage))
     with done.stage("reading"):
+        earlier = _done_before(task)
+    if earlier is not None:
+        return _again(task, earlier, done)
+    try:
+        return _make(task, done)
+    except InputError:
+        # two runs at once, or a worker that outlived its run by one plate
+        meanwhile = _done_before(task)
+        if meanwhile is None:
+            raise
+        done.lines.clear()
+        return _again(task, meanwhile, done)
+
+
+def _make(task: Task, done: Done) -> Done:
+    """Do what `make` does, with a plate that is not done."""
+    source = task.job.source
+    with done.stage("reading"):
         earlier = _earlier(task)
-        if earlier is not None and task.resume and not task.force and _unchanged(task, earlier):
-            return _again(task, earlier, done)
         plate, resolution, fingerprint = _read(source)
     stored = task.finish.stored(plate.dtype.name)
     target = task.job.target(".png" if stored == "uint8" else ".tif")
-    check_depth(target, stored)
+    check_depth(target, stored, convertible=True)
     done.lines.append(f"{source}: {size(plate)}")
     may_replace = _check_targets(task, target, earlier)
     if task.dry_run:
@@ -140,18 +161,33 @@ def make(task: Task, report: Callable[[str, str], None] | None = None) -> Done:
         moves = {name: (found.dx, found.dy) for name, found in made.registrations.items()}
         text = describe(fingerprint.to_dict(), plate.shape, made.reference, moves, made.crop, adjustment)
     height, width = plate.shape[:2]
-    record = Record(fingerprint, (height, width), task.options, result)
-    figure = None if task.figure_file is None else _draw(plate, made, source, task.figure_file, done)
+    record = Record(
+        fingerprint, (height, width), task.options, result, replaces=_known(earlier, target, task.figure_file)
+    )
+    page = None
+    if task.figure_file is not None:
+        with done.stage("drawing the figure"), _explained_later(task.figure_file, done):
+            figure = _figure(plate, made, source)
+            del plate  # which is large: the figure has what it needs of it
+            page = _as_file(figure, task.figure_file)
     with done.stage("writing"):
-        _write(task, target, rgb, _encoder(stored, text, resolution), record, figure, may_replace)
-    shown = task.finish.stored(plate.dtype.name)
-    done.lines += [f"  {name:5}  {found_line(r, task.choices['loss'])}" for name, r in made.registrations.items()]
-    done.lines += [f"  {made.message}", f"  {target}: {size(rgb, shown)}"]
+        _write(task, target, rgb, _encoder(stored, text, resolution), record, page, may_replace)
+    done.lines += [*_found(made, result, task.choices["loss"]), f"  {target}: {size(rgb, stored)}"]
     if adjustment is not None:
         done.lines.append(f"  colours: {_colours(adjustment, made.rgb)}")
-    done.entry = {"input": source, "output": target, **result, "figure": task.figure_file, "done_before": False}
+    drawn = None if page is None else task.figure_file
+    done.entry = {"input": source, "output": target, **result, "figure": drawn, "done_before": False}
     done.report = None  # what comes back may have to travel
     return done
+
+
+def _found(made: Any, result: Mapping[str, Any], loss: str) -> list[str]:
+    """Say what the alignment has found."""
+    lines = [f"  {name:5}  {found_line(r, loss)}" for name, r in made.registrations.items()]
+    gap = closure_of(result)
+    if gap is not None:
+        lines.append(f"  going round the three channels ends {gap:.2f} px from where it began")
+    return [*lines, f"  {made.message}"]
 
 
 def _encoder(
@@ -207,10 +243,19 @@ def _earlier(task: Task) -> Record | None:
     return None
 
 
+def _done_before(task: Task) -> Record | None:
+    """Return the record of an earlier run that has done all that is to be done, if it may be left at that."""
+    if not task.resume or task.force:
+        return None
+    earlier = _earlier(task)
+    return earlier if earlier is not None and _unchanged(task, earlier) else None
+
+
 def _unchanged(task: Task, earlier: Record) -> bool:
     """Return whether all that is asked for was made before, from the same file, and still is what was made."""
     return (
         not _differences(task, earlier)
+        and _of_this_version(earlier)
         and earlier.output is not None
         and _fits(earlier.output.name, task)
         and earlier.output.matches(_beside(task, earlier.output.name))
@@ -219,9 +264,7 @@ def _unchanged(task: Task, earlier: Record) -> bool:
 
 
 def _differences(task: Task, earlier: Record) -> list[str]:
-    """Say what is not as it was at an earlier run."""
-    from .. import __version__
-
+    """Say what was asked for at an earlier run and is not now."""
     said = []
     if earlier.input.name != os.path.basename(task.job.source) or not earlier.input.matches(task.job.source):
         said.append("from another plate, or another state of it")
@@ -229,9 +272,14 @@ def _differences(task: Task, earlier: Record) -> list[str]:
     changed = sorted(key for key in options if options[key] != earlier.options.get(key))
     if changed:
         said.append(f"with another {' and '.join(changed)}")
-    if earlier.version != __version__:
-        said.append(f"by version {earlier.version}")
     return said
+
+
+def _of_this_version(earlier: Record) -> bool:
+    """Return whether the version that is running made it."""
+    from .. import __version__
+
+    return earlier.version == __version__
 
 
 def _fits(name: str, task: Task) -> bool:
@@ -269,8 +317,9 @@ def _again(task: Task, earlier: Record, done: Done) -> Done:
 def _check_targets(task: Task, target: str, earlier: Record | None) -> dict[str | None, bool]:
     """Refuse to replace what must not be replaced; return for each file whether it may be.
 
-    With ``--overwrite`` anything may. Without it only what an interrupted run has left, and with ``--force`` also what
-    this package has written and nobody has changed.
+    With ``--overwrite`` anything may. Without it only what an interrupted run has left, or another version has made of
+    the same plate with the same options; with ``--force`` also what this package has made with others. Whatever
+    somebody has changed since stays.
     """
     if not task.dry_run and task.job.folder is not None:
         make_folder(task.job.folder)
@@ -288,18 +337,29 @@ def _ours(task: Task, target: str, earlier: Record | None) -> dict[str | None, b
     files = (target, task.record_file, task.figure_file)
     if earlier is None:
         return dict.fromkeys(files, False)
-    output = earlier.output
-    made = None if output is None else _beside(task, output.name)
-    intact = output is not None and made is not None and output.matches(made)
+    made = None if earlier.output is None else _beside(task, earlier.output.name)
+    intact = made is not None and bool(_known(earlier, made))
     unfinished = not intact and not (made is not None and os.path.lexists(made))
-    again = intact and (task.force or (task.resume and not _differences(task, earlier))) and made is not None
+    again = intact and (task.force or (task.resume and not _differences(task, earlier)))
     same = again and os.path.realpath(str(made)) == os.path.realpath(target)
-    figure = task.figure_file is not None and _is_figure(task.figure_file, earlier)
+    figure = task.figure_file is not None and bool(_known(earlier, task.figure_file))
     return {
         target: same,
         task.record_file: same or unfinished,
         task.figure_file: figure and (same or unfinished),
     }
+
+
+def _known(earlier: Record | None, *files: str | None) -> tuple[Fingerprint, ...]:
+    """Return the fingerprints of those files that stand there as an earlier run has left them.
+
+    Between the renaming of a new record and of what it describes, these are the files that it replaces.
+    """
+    if earlier is None:
+        return ()
+    ours = [one for one in (earlier.output, earlier.figure, *earlier.replaces) if one is not None]
+    there = [file for file in files if file is not None and os.path.lexists(file)]
+    return tuple(one for file in there for one in ours if one.name == os.path.basename(file) and one.matches(file))
 
 
 @contextlib.contextmanager
@@ -310,13 +370,26 @@ def _explained(task: Task, file: str, target: str, earlier: Record | None) -> It
     try:
         yield
     except InputError as error:
-        known = earlier is not None and earlier.output is not None and file in (target, task.record_file)
-        said = _differences(task, earlier) if known and earlier is not None else []
+        if earlier is None or earlier.output is None or file not in (target, task.record_file):
+            raise
+        said = _history(task, earlier)
         if not said or not os.path.lexists(file):
             raise
+        again = "make it again" if said == _NOTHING_NEW else "replace it"
+        elsewhere = "folder" if task.job.folder is not None else "name"
         raise InputError(
-            f"{file} exists already, made {', '.join(said)}; give --overwrite to replace it, or another name with -o"
+            f"{file} exists already, made {said}; give --overwrite to {again}, or another {elsewhere} with -o"
         ) from error
+
+
+def _history(task: Task, earlier: Record) -> str:
+    """Say how a picture was made that stands where another is to be written; nothing if somebody has changed it."""
+    said = _differences(task, earlier)
+    if not _of_this_version(earlier):
+        said.append(f"by version {earlier.version}")
+    if not said and _unchanged(task, earlier):
+        return _NOTHING_NEW
+    return ", ".join(said)
 
 
 # writing
@@ -352,16 +425,35 @@ def _write(
             full.write(task.record_file, overwrite=may_replace[task.record_file])
 
 
-def _draw(plate: NDArray[Any], made: Any, source: str, figure_file: str, done: Done) -> bytes:
-    """Return the figure of what happened, as the file holds it."""
-    with done.stage("drawing the figure"):
-        from ..plots import plate_figure
+@contextlib.contextmanager
+def _explained_later(figure_file: str, done: Done) -> Iterator[None]:
+    """Note what keeps the figure from being drawn, which does not keep the picture from being made."""
+    from .._checks import InputError
 
-        figure = plate_figure(plate, made, title=os.path.basename(source))
-        kind = os.path.splitext(figure_file)[1].lower().removeprefix(".")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, dpi=_INCHES)
-        return buffer.getvalue()
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":").removesuffix(".")
+        done.trouble = InputError(
+            f"the figure {figure_file} could not be drawn ({reason}), the picture is written without it; "
+            "run again with -vv and report what it prints"
+        )
+        done.trouble.__cause__ = error
+
+
+def _figure(plate: NDArray[Any], made: Any, source: str) -> Any:
+    """Return the figure of what happened."""
+    from ..plots import plate_figure
+
+    return plate_figure(plate, made, title=os.path.basename(source))
+
+
+def _as_file(figure: Any, figure_file: str) -> bytes:
+    """Return a figure as the file holds it."""
+    buffer = io.BytesIO()
+    kind = os.path.splitext(figure_file)[1].lower().removeprefix(".")
+    figure.savefig(buffer, format=kind, dpi=_INCHES)
+    return buffer.getvalue()
 
 
 def _would(task: Task, target: str, done: Done) -> Done:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,8 @@ def totals(entries: Sequence[dict[str, Any]]) -> str:
     failed, doubtful = count(entries)
     before = sum(bool(entry.get("done_before")) for entry in entries)
     again = f"; {before} of them had been done before" if before else ""
+    undrawn = sum("trouble" in entry for entry in entries)
+    again += f"; {undrawn} without the figure" if undrawn else ""
     done = len(entries) - failed - doubtful
     return f"{len(entries)} plates: {done} done, {doubtful} not converged, {failed} failed{again}"
 
@@ -90,7 +92,7 @@ def count(entries: Sequence[dict[str, Any]]) -> tuple[int, int]:
     return failed, sum(not entry["success"] for entry in entries) - failed
 
 
-def closure_of(entry: dict[str, Any]) -> float | None:
+def closure_of(entry: Mapping[str, Any]) -> float | None:
     """Return by how many pixels going round the three channels misses its start, where that is known."""
     value = entry.get("closure")
     if not isinstance(value, list | tuple) or len(value) != 2 or not all(isinstance(v, int | float) for v in value):

@@ -107,14 +107,14 @@ def check_target(target: str, *, overwrite: bool, missing_folder: bool = False) 
     check_writable(target, overwrite=overwrite)
 
 
-def check_depth(target: str, dtype: str, *, colour: bool = True) -> None:
-    """Refuse, before the work, a format that cannot hold the result."""
+def check_depth(target: str, dtype: str, *, colour: bool = True, convertible: bool = False) -> None:
+    """Refuse, before the work, a format that cannot hold the result; `convertible` where --dtype is an option."""
     from .._checks import InputError
     from ..imagefiles import image_format
 
     kind = image_format(target)
     if kind == "TIFF" or dtype == "uint8" or (kind == "PNG" and dtype == "uint16" and not colour):
         return
-    raise InputError(
-        f"{target} is to hold {dtype}, which {kind} cannot; name it .tif, or give --dtype 8 where there is one"
-    )
+    kind = f"{kind} in colour" if kind == "PNG" and dtype == "uint16" else kind
+    advice = "name it .tif, or give --dtype 8" if convertible else "name it .tif"
+    raise InputError(f"{target} is to hold {dtype}, which {kind} cannot; {advice}")

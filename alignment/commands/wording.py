@@ -26,10 +26,13 @@ def found_line(registration: Any, loss: str) -> str:
     return f"{displacement}   {quality(registration, loss)}   {verdict(registration)}"
 
 
+_COMPARED = {"edges": " of edges", "fine": " of fine structure", "normalised": " of locally normalised levels"}
+
+
 def quality(registration: Any, loss: str) -> str:
     """Return the value of the loss, and what it was taken of."""
     number = f"NCC {-registration.loss:.4f}" if loss == "ncc" else f"MSE {registration.loss:.3g}"
-    return number + (" of edges" if registration.options.get("features") == "edges" else "")
+    return number + _COMPARED.get(registration.options.get("features"), "")
 
 
 def verdict(registration: Any) -> str:
