@@ -789,7 +789,7 @@ def _refine(objective: Objective, journey: _Journey, level: int, options: _Optio
             value, gradient = objective.value_and_gradient(dx, dy)
             _record(journey, level, step, dx, dy, value, gradient, options)
     else:
-        rule = _rule(objective, journey, options)
+        rule = _rule(objective, journey, level, options)
         descent = minimise(objective, rule, start=(journey.dx, journey.dy), steps=300, tolerance=1e-3)
         journey.dx, journey.dy, journey.arrived = descent.dx, descent.dy, descent.success
         for row in descent.trace:
@@ -799,14 +799,16 @@ def _refine(objective: Objective, journey: _Journey, level: int, options: _Optio
     journey.passes += objective.passes
 
 
-def _rule(objective: Objective, journey: _Journey, options: _Options) -> Rule | Newton:
-    """Return the step rule of a method, its learning rate set by the curvature where it starts."""
+def _rule(objective: Objective, journey: _Journey, level: int, options: _Options) -> Rule | Newton:
+    """Return the step rule of a method, its learning rate set by the curvature where it starts and where it may end."""
     if options.method == "newton":
         return Newton()
     if options.method == "adam":
         return Adam(0.1)
-    steepest = float(np.abs(np.linalg.eigvalsh(objective.hessian(journey.dx, journey.dy))).max())
-    return GradientDescent(1 / max(steepest, 1e-12), momentum=0.5)
+    # far from the minimum a loss may be flat, and a rate for there would throw the descent back and forth at the end
+    places = [(journey.dx, journey.dy), (journey.witness[0] / 2**level, journey.witness[1] / 2**level)]
+    curvatures = [np.abs(np.linalg.eigvalsh(objective.hessian(*place))).max() for place in places]
+    return GradientDescent(1 / max(float(max(curvatures)), 1e-12), momentum=0.5)
 
 
 def _record(
