@@ -23,7 +23,7 @@ from .path import solve
 from .pyramid import Masked
 from .refinement import refine
 from .registration import register
-from .template import KERNEL
+from .template import KERNEL, levelled
 from .tracker import FAILURES, HEAD, Fit, Found, Habit, first_good, unfit
 from .verdict import EXACT, exactness
 
@@ -130,8 +130,6 @@ def _pair(reference: Masked, moving: Masked, near: Array, habit: Habit, plan: Pl
 
 
 def _filled(grey: NDArray[Any]) -> Masked:
-    """Return a frame as floats, with its mask; what may not be used has the mean of the rest."""
+    """Return a frame in units of its spread, with its mask; what may not be used has the mean of the rest."""
     image, mask = _checks.image("frames", grey)
-    if mask is not None:
-        image = np.where(mask != 0, image, image.dtype.type(image[mask != 0].mean(dtype=np.float64)))
-    return Masked(np.ascontiguousarray(image, np.float32), mask)
+    return Masked(levelled(image, mask), mask)

@@ -13,7 +13,7 @@ import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from . import imagefiles
 from ._checks import InputError, whole_number
 from .naming import natural_key
+from .pages import AlikePages
 
 Frame = NDArray[Any]
 Pathlike = str | os.PathLike[str]
@@ -83,21 +84,44 @@ class Frames(ABC):
         """Return frames that can be gone through again and again, and whose count is known."""
         return self if self.count is not None and not self.once else _Kept(self)
 
+    def size(self, frame: Frame) -> tuple[int, int]:
+        """Return the height and width of a frame."""
+        height, width = frame.shape[:2] if self.colour_last else frame.shape[-2:]
+        return height, width
+
     def grey(self, frame: Frame, channel: int | None) -> Frame:
         """Return the channel of a frame that displacements are estimated from; the mean of all for None."""
         if frame.ndim == 2:
             if channel not in (None, 0):
                 raise InputError(f"channel is {channel}, but the frames have one channel; leave it out")
-            return frame
+            return unmasked(frame)
         axis = 2 if self.colour_last else 0
         if channel is None:
-            return np.asarray(frame.mean(axis=axis, dtype=np.float32))
+            wide = np.float32 if frame.dtype.itemsize <= 4 else np.float64
+            with np.errstate(over="ignore", invalid="ignore"):  # levels that are not finite stay so
+                return np.asarray(unmasked(frame).mean(axis=axis, dtype=wide))
         if channel >= frame.shape[axis]:
             raise InputError(
                 f"channel is {channel}, but the frames have {frame.shape[axis]} channels; give 0 to "
                 f"{frame.shape[axis] - 1}"
             )
-        return np.asarray(frame[:, :, channel] if axis == 2 else frame[channel])
+        return unmasked(frame[:, :, channel] if axis == 2 else frame[channel])
+
+
+def unmasked(frame: Frame) -> Frame:
+    """Return the grey levels of a masked array as floats, NaN where they are masked; any other array as it is.
+
+    Examples
+    --------
+    >>> unmasked(np.ma.MaskedArray([3, 4], [False, True])).tolist()
+    [3.0, nan]
+    """
+    if not isinstance(frame, np.ma.MaskedArray):
+        return np.asarray(frame)
+    if not np.ma.is_masked(frame):
+        return np.asarray(frame.data)
+    wide = frame.dtype if frame.dtype.kind == "f" else np.float32 if frame.dtype.itemsize <= 2 else np.float64
+    return np.where(np.ma.getmaskarray(frame), np.nan, np.ma.getdata(frame)).astype(wide)
 
 
 def frames_of(source: Any) -> Frames:
@@ -109,7 +133,7 @@ def frames_of(source: Any) -> Frames:
         An array of shape (T, H, W) or (T, C, H, W), or anything that has a shape and is sliced like one (on disk, of
         dask); a list or an iterator of images (H, W) or (C, H, W); a TIFF of several pages, a folder, a pattern with
         ``*`` or ``?``, or a list of such names. Names from a folder or a pattern are taken in natural order (2 before
-        10).
+        10). Pages that are channels by turns, where ImageJ, OME or tifffile say so (axes TCYX), are one frame together.
 
     Returns
     -------
@@ -133,7 +157,7 @@ def frames_of(source: Any) -> Frames:
     if isinstance(source, list | tuple):
         if source and all(isinstance(item, str | os.PathLike) for item in source):
             return _files(source)
-        if not source or np.ndim(source[0]) > 0:
+        if not source or _is_array(source[0]):
             return _List(source)
     if isinstance(source, type):
         raise InputError(f"frames is the class {source.__name__}; {_RIGHT}")
@@ -142,6 +166,16 @@ def frames_of(source: Any) -> Frames:
     if isinstance(source, Iterable):
         return _Stream(source)
     raise InputError(f"frames is a {type(source).__name__}; {_RIGHT}")
+
+
+def _is_array(item: Any) -> bool:
+    """Say whether something has axes."""
+    if isinstance(item, type):
+        raise InputError(f"frame 0 is the class {item.__name__}; {_RIGHT}")
+    try:
+        return np.ndim(item) > 0
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"frame 0 is a {type(item).__name__} that makes no rectangle; {_RIGHT}") from error
 
 
 def _check(frame: Frame, colour_last: bool) -> None:
@@ -168,14 +202,14 @@ class _Array(Frames):
     def _read(self) -> Iterator[Frame]:
         for start, stop in self._blocks():
             if stop - start == 1 or not hasattr(self._source, "compute"):
-                yield from (np.asarray(self._source[n]) for n in range(start, stop))
+                yield from (_array(self._source[n]) for n in range(start, stop))
             else:
-                yield from np.asarray(self._source[start:stop])
+                yield from _array(self._source[start:stop])
 
     def pick(self, numbers: Sequence[int]) -> Iterator[Frame]:
         """Slice the frames asked for."""
         for number in numbers:
-            yield np.asarray(self._source[number])
+            yield _array(self._source[number])
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         """Yield what is best read together: the chunks along time of an array that is computed when asked for."""
@@ -223,9 +257,15 @@ class _Kept(Frames):
         self.count = 0
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the frames do, and then vanishes
         weakref.finalize(self, self._file.close)
+        self._masked: set[int] = set()
+        self._starts: list[int] = []
         for frame in source:
             self._shape, self._dtype = frame.shape, frame.dtype
-            self._file.write(np.ascontiguousarray(frame).data)
+            self._starts.append(self._file.tell())
+            self._file.write(np.ascontiguousarray(np.ma.getdata(frame)).data)
+            if np.ma.is_masked(frame):
+                self._masked.add(self.count)
+                self._file.write(np.packbits(np.ma.getmaskarray(frame)).data)
             self.count += 1
 
     def _read(self) -> Iterator[Frame]:
@@ -233,10 +273,15 @@ class _Kept(Frames):
 
     def pick(self, numbers: Sequence[int]) -> Iterator[Frame]:
         """Read the frames asked for."""
-        size = int(np.prod(self._shape)) * self._dtype.itemsize
+        pixels = int(np.prod(self._shape))
         for number in numbers:
-            self._file.seek(number * size)
-            yield np.frombuffer(self._file.read(size), self._dtype).reshape(self._shape)
+            self._file.seek(self._starts[number])
+            frame = np.frombuffer(self._file.read(pixels * self._dtype.itemsize), self._dtype).reshape(self._shape)
+            if number in self._masked:
+                packed = np.frombuffer(self._file.read(-(-pixels // 8)), np.uint8)
+                mask = np.unpackbits(packed, count=pixels).astype(bool).reshape(self._shape)
+                frame = np.ma.MaskedArray(frame, mask)
+            yield frame
 
 
 def _image(item: Any, number: int) -> Frame:
@@ -244,26 +289,41 @@ def _image(item: Any, number: int) -> Frame:
     if isinstance(item, str | os.PathLike):
         return imagefiles.read_image(item)
     try:
-        return np.asarray(item)
-    except ValueError as error:
+        return _array(item)
+    except (ValueError, TypeError) as error:
         raise InputError(f"frame {number} is a {type(item).__name__}; {_RIGHT}") from error
+
+
+def _array(item: Any) -> Frame:
+    """Make an array of something; a mask is kept."""
+    return item if isinstance(item, np.ma.MaskedArray) else np.asarray(item)
 
 
 class _Files(Frames):
     """The pages of files, one file after the other."""
 
-    colour_last = True
-
-    def __init__(self, names: list[str], pages: list[int]) -> None:
+    def __init__(self, names: list[str], pages: list[int], places: dict[str, Sequence[int]], channels: int = 1) -> None:
         self._names = names
         self._pages = pages
-        self.count = sum(pages)
+        self._places = places  # of the descriptions of the pages in a file, so that none has to be looked for
+        self._channels = channels  # pages of a frame
+        self.colour_last = channels == 1
+        self.count = sum(pages) // channels
 
     def _read(self) -> Iterator[Frame]:
         return self.pick(range(self.count or 0))
 
     def pick(self, numbers: Sequence[int]) -> Iterator[Frame]:
-        """Read the pages asked for, each file opened once."""
+        """Read the frames asked for, each file opened once."""
+        if self._channels == 1:
+            yield from self._picked(numbers)
+            return
+        pages = self._picked([number * self._channels + c for number in numbers for c in range(self._channels)])
+        while planes := list(islice(pages, self._channels)):
+            yield np.stack(planes)
+
+    def _picked(self, numbers: Sequence[int]) -> Iterator[Frame]:
+        """Read the pages asked for."""
         firsts = np.cumsum([0, *self._pages])
         homes = np.searchsorted(firsts, np.asarray(numbers), side="right") - 1
         for home in dict.fromkeys(homes.tolist()):
@@ -271,7 +331,7 @@ class _Files(Frames):
             if self._pages[home] == 1:
                 yield imagefiles.read_image(self._names[home])
             else:
-                yield from _pages(self._names[home], inside)
+                yield from _pages(self._names[home], inside, self._places.get(self._names[home]))
 
 
 def _files(sources: Sequence[Pathlike]) -> _Files:
@@ -286,10 +346,28 @@ def _files(sources: Sequence[Pathlike]) -> _Files:
             names += _pictures(glob.glob(name, recursive=True), f"the pattern {name}")
         else:
             names.append(name)
-    counts = {name: _count(name) for name in dict.fromkeys((names[0], names[-1]))}
+    places: dict[str, Sequence[int]] = {}
+    counts = {name: _count(name, places) for name in dict.fromkeys((names[0], names[-1]))}
     if len(names) > 2 and max(counts.values()) == 1:  # a folder of single images: each is held to that when it is read
-        return _Files(names, [1] * len(names))
-    return _Files(names, [counts[name] if name in counts else _count(name) for name in names])
+        return _Files(names, [1] * len(names), {})
+    pages = [counts[name] if name in counts else _count(name, places) for name in names]
+    channels = {_channels(name) if count > 1 else 1 for name, count in zip(names, pages, strict=True)}
+    return _Files(names, pages, places, channels.pop() if len(channels) == 1 else 1)
+
+
+def _channels(name: str) -> int:
+    """Return how many pages of a TIFF belong to one frame, by what ImageJ, OME or tifffile have said of its axes."""
+    import tifffile
+
+    try:
+        with open(name, "rb") as file, imagefiles._quiet_decoders, tifffile.TiffFile(file) as tiff:
+            if not (tiff.is_imagej or tiff.is_ome or tiff.is_shaped):
+                return 1
+            series = tiff.series[0]
+            told = series.axes == "TCYX" and len(tiff.pages) == series.shape[0] * series.shape[1]
+            return int(series.shape[1]) if told else 1
+    except Exception:  # what is said in words about a file may be anything; its pages are what counts
+        return 1
 
 
 def _pictures(names: list[str], where: str) -> list[str]:
@@ -306,8 +384,11 @@ def _pictures(names: list[str], where: str) -> list[str]:
     return sorted(found, key=natural_key)
 
 
-def _count(name: str) -> int:
-    """Return the number of pages of a file; one that is no TIFF, or cannot be read, is left to who reads it."""
+def _count(name: str, places: dict[str, Sequence[int]]) -> int:
+    """Return the number of pages of a file, and remember where they are described.
+
+    One that is no TIFF, or cannot be read, is left to who reads it.
+    """
     import tifffile
 
     try:
@@ -315,11 +396,15 @@ def _count(name: str) -> int:
             if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return 1
             imagefiles.check_pages(name, file)
-        with imagefiles._quiet_decoders, tifffile.TiffFile(name) as tiff:
-            pages = len(tiff.pages)
-            if pages == 1 or not any(p.is_reduced for p in (tiff.pages[0].aspage(), tiff.pages[1].aspage())):
-                return max(pages, 1)
-            return max(sum(not page.aspage().is_reduced for page in tiff.pages), 1)
+            found = AlikePages(file, os.fstat(file.fileno()).st_size).places()
+            if len(found) < 2:
+                return 1
+            file.seek(0)
+            with imagefiles._quiet_decoders, tifffile.TiffFile(file) as tiff:
+                if not any(page.aspage().is_reduced for page in (tiff.pages[0], tiff.pages[1])):
+                    places[name] = found
+                    return len(found)
+                return max(sum(not page.aspage().is_reduced for page in tiff.pages), 1)
     except OSError:
         return 1
     except InputError:
@@ -328,7 +413,7 @@ def _count(name: str) -> int:
         raise imagefiles._damaged(name, "TIFF", error) from error
 
 
-def _pages(name: str, numbers: Sequence[int]) -> Iterator[Frame]:
+def _pages(name: str, numbers: Sequence[int], places: Sequence[int] | None) -> Iterator[Frame]:
     """Read some pages of a TIFF of several, from one opening of the file."""
     import tifffile
 
@@ -338,9 +423,18 @@ def _pages(name: str, numbers: Sequence[int]) -> Iterator[Frame]:
             pages: Any = tiff.pages
             if any(page.aspage().is_reduced for page in (pages[0], pages[1])):
                 pages = [page for page in pages if not page.aspage().is_reduced]
+                for number in numbers:
+                    yield _page(name, pages[number].aspage(), size)
+                return
+            alike = AlikePages(file, size, places)
+            if numbers and numbers[0] > 1:  # to get to a page in the middle the reader goes through all before it
+                alike.learn(pages[1].aspage(), _page(name, pages[1].aspage(), size))
             for number in numbers:
-                with imagefiles._quiet_decoders:
-                    frame = _page(name, pages[number].aspage(), size)
+                frame = alike.read(number)
+                if frame is None:
+                    page = pages[number].aspage()
+                    frame = _page(name, page, size)
+                    alike.learn(page, frame)
                 yield frame
     except OSError as error:
         raise InputError(imagefiles._explain(name, "read", error)) from error
@@ -349,10 +443,11 @@ def _pages(name: str, numbers: Sequence[int]) -> Iterator[Frame]:
 def _page(name: str, page: Any, size: int) -> Frame:
     """Decode one page as `read_image` would."""
     try:
-        imagefiles._check_tiff_page(f"page {page.index} of {name}", page, size)
-        frame = imagefiles._tiff_levels(name, page, page.asarray())
-        tag = page.tags.get(274)
-        return np.ascontiguousarray(imagefiles._upright(frame, 1 if tag is None else int(tag.value)))
+        with imagefiles._quiet_decoders:
+            imagefiles._check_tiff_page(f"page {page.index} of {name}", page, size)
+            frame = imagefiles._tiff_levels(name, page, page.asarray())
+            tag = page.tags.get(274)
+            return np.ascontiguousarray(imagefiles._upright(frame, 1 if tag is None else int(tag.value)))
     except (InputError, MemoryError, OSError):
         raise
     except Exception as error:  # a decoder fed with damaged bytes may raise anything

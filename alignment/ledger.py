@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .template import describe
+from .template import Look, describe
 from .tracker import FAILURES, Found
 
 Array = NDArray[np.float64]
@@ -26,8 +26,9 @@ FLOOR = 2.5e-4**2
 _SATURATED = 0.25
 # the contrast, over that of the middle frame, below which a frame that shows nothing known is blank
 _CONTRAST = 0.5
-# looks that are described together
+# frames that are described together, and pixels of each along its short side that stand for all
 _LOOKS = 256
+_SAMPLED = 32
 
 MESSAGES = {
     **FAILURES,
@@ -47,6 +48,8 @@ class Plan:
     max_shift: float | tuple[float, float] | None
     lags: tuple[int, ...]
     passes: int
+    max_blur: float | None
+    bridge: str
     border: float
     callback: Callable[[int, int | None], object]
 
@@ -65,7 +68,8 @@ class Ledger:
     contrast: list[float] = field(default_factory=list)
     covariances: list[Array | None] = field(default_factory=list)  # None: pooled, see `pooled`
     blur: list[float] = field(default_factory=list)
-    _waiting: list[tuple[int, Found]] = field(default_factory=list)
+    _waiting: list[tuple[int, Look]] = field(default_factory=list)
+    _samples: list[NDArray[Any]] = field(default_factory=list)
     _curvature: dict[int, tuple[Array, float]] = field(default_factory=dict)
     _scatter: list[Array] = field(default_factory=list)
 
@@ -79,35 +83,65 @@ class Ledger:
         self.message.append(found.message)
         self.places.append(found.place)
         self.ncc.append(found.ncc)
-        self.saturation.append(_saturation(frame))
-        self.contrast.append(_contrast(frame))
         self.blur.append(math.nan)
-        best = found.look or found.fit
         whole = 0, self.shape[0], 0, self.shape[1]
-        seen = found.look.sight.window if found.look else found.fit.window if found.fit else whole
-        self.windows.append(window or seen)
-        if covariance is None and (found.look is None or not found.success):
-            covariance = found.fit.covariance if best and found.success and found.fit else unknown()
+        look, fit = found.look, found.fit
+        self.windows.append(window or (look.sight.window if look else fit.window if fit else whole))
+        if covariance is None and (look is None or not found.success):
+            covariance = fit.covariance if found.success and fit else unknown()
         self.covariances.append(covariance)
-        if found.look is not None:
-            self._waiting.append((number, found))
-            if len(self._waiting) >= _LOOKS:
-                self._describe()
+        if look is not None:
+            self._waiting.append((number, look))
+        if self._samples and (len(self._samples) >= _LOOKS or self._samples[0].dtype != frame.dtype):
+            self._describe()
+        self._samples.append(_sample(frame))
 
     def _describe(self) -> None:
-        """Find out what the last looks tell, and let go of them."""
-        quality = describe([found.look for _, found in self._waiting if found.look is not None])
-        for n, (number, _) in enumerate(self._waiting):
-            self.blur[number] = float(quality.blur[n])
-            self._curvature[number] = quality.curvature[n], float(quality.noise[n])
-            if np.isfinite(quality.scatter[n]).all():
-                self._scatter.append(quality.scatter[n])
+        """Find out what the last frames and looks tell, and let go of them."""
+        levels = np.array(self._samples)
+        self.saturation += _saturation(levels).tolist()
+        self.contrast += _contrast(levels).tolist()
+        self._samples = []
+        if not self._waiting:
+            return
+        quality = describe([look for _, look in self._waiting])
+        rows = zip(self._waiting, quality.blur.tolist(), quality.curvature, quality.noise.tolist(), strict=True)
+        for (number, _), blur, curvature, noise in rows:
+            self.blur[number] = blur
+            self._curvature[number] = curvature, noise
+        self._scatter += list(quality.scatter[np.isfinite(quality.scatter).all(axis=(1, 2))])
         self._waiting = []
+
+    def settle(self) -> None:
+        """Let go of all frames: what is left can be sent elsewhere."""
+        if self._samples:
+            self._describe()
+
+    def fail(self, count: int, shape: tuple[int, int], message: str) -> None:
+        """Write down frames that nobody could look at."""
+        self.shape = shape
+        self.status += ["failed"] * count
+        self.message += [message] * count
+        self.places += [(math.nan, math.nan)] * count
+        self.windows += [(0, shape[0], 0, shape[1])] * count
+        self.covariances += [unknown()] * count
+        self.ncc += [math.nan] * count
+        self.blur += [math.nan] * count
+        self.saturation += [0.0] * count
+        self.contrast += [0.0] * count
+
+    def extend(self, other: Ledger) -> None:
+        """Write down the frames of another ledger, which has been settled, after those of this one."""
+        begin = len(self.status)
+        self.shape = other.shape
+        for name in ("status", "message", "places", "ncc", "windows", "saturation", "contrast", "covariances", "blur"):
+            getattr(self, name).extend(getattr(other, name))
+        self._curvature |= {begin + number: row for number, row in other._curvature.items()}
+        self._scatter += other._scatter
 
     def judge(self, max_blur: float | None) -> Array:
         """Flag the frames that differ from the others, and return the covariances of all: shape (T, 2, 2)."""
-        if self._waiting:
-            self._describe()
+        self.settle()
         covariances = np.array([unknown() if c is None else c for c in self.covariances]).reshape(-1, 2, 2)
         waiting = [n for n, c in enumerate(self.covariances) if c is None]
         if waiting:
@@ -151,21 +185,26 @@ class Ledger:
         self.places[number] = math.nan, math.nan
 
 
-def _saturation(frame: NDArray[Any]) -> float:
+def _sample(frame: NDArray[Any]) -> NDArray[Any]:
+    """Return some of the grey levels."""
+    step = max(1, min(frame.shape) // _SAMPLED)
+    return frame[::step, ::step].flatten()  # a copy: no frame is kept alive by it
+
+
+def _saturation(levels: NDArray[Any]) -> Array:
     """Return the share of pixels at the largest level there can be, or for floats at the largest there is."""
-    sample = frame[::4, ::4]
-    if frame.dtype.kind in "iu":
-        return float(np.count_nonzero(sample == np.iinfo(frame.dtype).max)) / sample.size
-    top = sample.max()
-    return float(np.count_nonzero(sample == top)) / sample.size if np.isfinite(top) and top > sample.min() else 0.0
+    if levels.dtype.kind in "iu":
+        return np.asarray((levels == np.iinfo(levels.dtype).max).mean(axis=1))
+    top, least = levels.max(axis=1, keepdims=True), levels.min(axis=1, keepdims=True)
+    usable = np.isfinite(top) & (top > least)
+    return np.asarray(((levels == top) & usable).mean(axis=1))
 
 
-def _contrast(frame: NDArray[Any]) -> float:
-    """Return the standard deviation of some of the grey levels."""
-    sample = frame[::8, ::8].ravel().astype(np.float64)
-    sample -= sample[0]
-    variance = float(sample @ sample) / sample.size - (float(sample.sum()) / sample.size) ** 2
-    return math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else 0.0
+def _contrast(levels: NDArray[Any]) -> Array:
+    """Return the standard deviations of the grey levels; 0 where there is none."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviations = levels.std(axis=1, dtype=np.float64)
+    return np.where(np.isfinite(deviations), deviations, 0.0)
 
 
 def unknown() -> Array:

@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ from .frames import Frames, frames_of, index_of, rejoined
 from .imagefiles import replace_file
 from .ledger import Ledger, Plan, unknown
 from .registration import TRACE, Registration
-from .template import Template
+from .template import Template, levelled
 from .tracker import FAILURES, HEAD, Tracker, first_good, unfit
 
 Array = NDArray[np.float64]
@@ -278,6 +278,32 @@ class StackRegistration:
                 raise
             raise InputError("this is not the JSON of a stack; give the text that to_json returned") from error
 
+    @classmethod
+    def from_csv(cls, text: str, shape: tuple[int, int]) -> StackRegistration:
+        """Rebuild a result from its table, which says nothing of the size of the frames.
+
+        What a table does not hold, how the errors of dx and dy go together, is taken to be nothing.
+        """
+        try:
+            rows = list(csv.DictReader(io.StringIO(text), strict=True))
+            if not rows or set(COLUMNS) - set(rows[0]):
+                raise InputError(
+                    f"the table lacks the columns {', '.join(COLUMNS)}; give the file that to_csv has written"
+                )
+            columns = {name: np.array([float(row[name]) for row in rows]) for name in COLUMNS[1:7]}
+            status = [str(row["status"]) for row in rows]
+            if [int(row["frame"]) for row in rows] != list(range(len(rows))):
+                raise InputError("the rows of the table are not those of frames 0, 1, 2 ...; give the file as it was")
+        except (ValueError, KeyError, TypeError, csv.Error) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError("this is not the table of a stack; give the file that to_csv has written") from error
+        covariance = np.zeros((len(rows), 2, 2))
+        covariance[:, 0, 0], covariance[:, 1, 1] = columns["stderr_dx"] ** 2, columns["stderr_dy"] ** 2
+        window = np.tile(np.array([0, shape[0], 0, shape[1]]), (len(rows), 1))
+        dx, dy, ncc, blur = (columns[name] for name in ("dx", "dy", "ncc", "blur"))
+        return cls(dx, dy, covariance, ncc, blur, status, list(status), window, shape, {"to": "table"})
+
     def plot(self, ax: Any = None) -> Any:
         """Draw the drift over the frames, see `alignment.plots.drift`."""
         from .plots import drift
@@ -361,32 +387,71 @@ def register_stack(
     ([0.0, 0.25, 0.5, 0.75, 1.0], 'blank')
     """
     source = frames_of(frames)
+    plan = planned(
+        channel=channel,
+        max_shift=max_shift,
+        lags=lags,
+        passes=passes,
+        max_blur=max_blur,
+        bridge=bridge,
+        border=border,
+        callback=callback,
+    )
+    if isinstance(to, str) and _checks.one_of("to", to, TO) == "previous":
+        ledger = follow(source, plan)
+    else:
+        source, frames, template, known = aim(source, to, plan)
+        ledger = track(frames, source, template, known, plan)
+    return concluded(ledger, source, to, plan)
+
+
+def silent(done: int, total: int | None) -> None:
+    """Say nothing of how far the work is."""
+
+
+def planned(
+    *,
+    channel: int | None = None,
+    max_shift: float | tuple[float, float] | None = None,
+    lags: Sequence[int] = (1,),
+    passes: int = 2,
+    max_blur: float | None = 1.0,
+    bridge: str = "interpolate",
+    border: float = 0.1,
+    callback: Callable[[int, int | None], object] | None = None,
+) -> Plan:
+    """Check the options of `register_stack`, and return what is asked for.
+
+    Raises
+    ------
+    InputError
+        If an option is not as described there.
+    """
     if not isinstance(lags, tuple | list):
         raise InputError(f"lags is {_checks.in_words(lags)}; give a tuple of whole numbers, such as (1, 2, 4)")
     lags = tuple(_checks.whole_number("lags", lag, at_least=1) for lag in lags)
     if not lags:
         raise InputError("lags is empty; give at least one, such as (1,)")
-    plan = Plan(
+    return Plan(
         channel=None if channel is None else _checks.whole_number("channel", channel),
         max_shift=_pair_or_number(max_shift),
         lags=tuple(sorted(set(lags))),
         passes=_checks.whole_number("passes", passes, at_least=1),
+        max_blur=None if max_blur is None else _checks.number_between("max_blur", max_blur, 1e-3, 1e3),
+        bridge=_checks.one_of("bridge", bridge, BRIDGES),
         border=_checks.number_between("border", border, 0, 0.4),
-        callback=_checks.callback("callback", callback) or (lambda done, total: None),
+        callback=_checks.callback("callback", callback) or silent,
     )
-    _checks.one_of("bridge", bridge, BRIDGES)
-    max_blur = None if max_blur is None else _checks.number_between("max_blur", max_blur, 1e-3, 1e3)
-    if isinstance(to, str):
-        _checks.one_of("to", to, TO)
-    if isinstance(to, str) and to == "previous":
-        ledger = follow(source, plan)
-    else:
-        source, ledger = _onto(source, to, plan)
+
+
+def concluded(ledger: Ledger, source: Frames, to: str | int | ArrayLike, plan: Plan) -> StackRegistration:
+    """Put the result together from what was written down of all frames, and bridge those that were not found."""
     options = {
-        "to": to if isinstance(to, str | int) else "array", "channel": channel, "max_shift": _listed(plan.max_shift),
-        "lags": list(plan.lags), "passes": plan.passes, "max_blur": max_blur, "bridge": bridge, "border": plan.border,
+        "to": to if isinstance(to, str | int) else "array", "channel": plan.channel,
+        "max_shift": _listed(plan.max_shift), "lags": list(plan.lags), "passes": plan.passes,
+        "max_blur": plan.max_blur, "bridge": plan.bridge, "border": plan.border,
     }  # fmt: skip
-    return _bridged(_result(ledger, source, options, max_blur), bridge)
+    return _bridged(_result(ledger, source, options, plan.max_blur), plan.bridge)
 
 
 def _result(ledger: Ledger, source: Frames, options: dict[str, Any], max_blur: float | None) -> StackRegistration:
@@ -425,30 +490,44 @@ def _bridged(result: StackRegistration, bridge: str) -> StackRegistration:
 # one template
 
 
-def _onto(source: Frames, to: str | int | ArrayLike, plan: Plan) -> tuple[Frames, Ledger]:
-    """Lay all frames on one image."""
-    known: int | None = None
+def aim(
+    source: Frames, to: str | int | ArrayLike, plan: Plan
+) -> tuple[Frames, Iterable[NDArray[Any]], Template, int | None]:
+    """Make the image that all frames are laid on.
+
+    Returns
+    -------
+    source : Frames
+        Those given, or a copy that can be gone through again.
+    frames : iterable
+        All frames, also those that were read for the image.
+    template : Template
+    known : int or None
+        The number of the frame that lies where it lies, if it is one of them.
+    """
     if isinstance(to, str) and to == "mean":
         source = source.repeatable()
-        template = _mean(source, plan)
-        frames: Iterable[NDArray[Any]] = source
-    elif isinstance(to, str):
+        return source, source, _mean(source, plan), None
+    if isinstance(to, str):
         rest = iter(source)
         head = list(itertools.islice(rest, HEAD))
         known = first_good([source.grey(frame, plan.channel) for frame in head])
         template = _template(source.grey(head[known], plan.channel), plan)
-        frames = rejoined(head, rest)
-    elif isinstance(to, int | np.integer) and not isinstance(to, bool):
+        return source, rejoined(head, rest), template, known
+    if isinstance(to, int | np.integer) and not isinstance(to, bool):
         source = source.repeatable()
         known = index_of(int(to), source.count or 0)
-        template = _template(source.grey(next(source.pick([known])), plan.channel), plan)
-        frames = source
-    else:
-        template = _template(np.asarray(to), plan)
-        frames = source
+        return source, source, _template(source.grey(next(source.pick([known])), plan.channel), plan), known
+    return source, source, _template(to, plan), None
+
+
+def track(
+    frames: Iterable[NDArray[Any]], source: Frames, template: Template, known: int | None, plan: Plan, begin: int = 0
+) -> Ledger:
+    """Lay frames on one image, the first of them being that of number `begin`."""
     tracker = Tracker(template, max_shift=plan.max_shift)
     ledger = Ledger()
-    for number, frame in enumerate(frames):
+    for number, frame in enumerate(frames, begin):
         grey = source.grey(frame, plan.channel)
         if grey.shape != template.image.shape:
             raise InputError(
@@ -459,18 +538,16 @@ def _onto(source: Frames, to: str | int | ArrayLike, plan: Plan) -> tuple[Frames
             found = found._replace(look=found.look._replace(dx=0.0, dy=0.0))
         ledger.add(grey, found, np.zeros((2, 2)) if number == known and found.success else None)
         plan.callback(number + 1, source.count)
-    return source, ledger
+    return ledger
 
 
-def _template(grey: NDArray[Any], plan: Plan) -> Template:
+def _template(grey: ArrayLike, plan: Plan) -> Template:
     """Make a template of one frame."""
     image, mask = _checks.image("to", grey)
-    reason = unfit(np.asarray(grey))
+    reason = unfit(image if mask is None else np.where(mask != 0, image, image.dtype.type(np.nan)))
     if reason is not None:
         raise InputError(f"the reference is no use: {FAILURES[reason]}; give another with to=")
-    if mask is not None:
-        image = np.where(mask != 0, image, image.dtype.type(image[mask != 0].mean(dtype=np.float64)))
-    return Template(np.ascontiguousarray(image, np.float32), mask, border=plan.border)
+    return Template(levelled(image, mask), mask, border=plan.border)
 
 
 def _mean(source: Frames, plan: Plan) -> Template:

@@ -34,12 +34,15 @@ KERNEL = Gaussian(0.8)
 _DEGREE = 3
 # the powers (p, q) of fx and fy, and those of the products of two of them
 _POWERS = [(p, q) for p in range(_DEGREE + 1) for q in range(_DEGREE + 1 - p)]
+_P, _Q = (np.array(powers) for powers in zip(*_POWERS, strict=True))
 # pixels: how far from an integer the polynomials hold, with what is lost to noise in where the integer was taken
 _HOLDS = 0.6
 _STEPS = 20
 _STILL = 3e-4
 # how often the integer may be taken anew
-_MOVES = 8
+_MOVES = 6
+# windows for which all that does not depend on a frame is kept
+_SIGHTS = 6
 # strips of the window whose shares in the gradient scatter, and their height at the least
 _STRIPS = 12
 _STRIP = 12
@@ -95,15 +98,22 @@ class Sight:
 
     window: Window
     rows: int  # of a strip
-    fields: Image  # the ten fields of the template and a field of ones: (11, pixels)
-    whole: Image  # the same, filtered in place of the frame, with a border
-    filters: list[Image]  # and strip by strip; made when they are asked for
+    fields: Image  # the ten fields of the template and a field of ones: (11, rows, columns)
+    whole: Image  # the same, filtered in place of the frame, with a border: (rows, 11, columns)
+    strip_filters: list[Image]  # and strip by strip; made when they are asked for
+    room: NDArray[np.float32]  # for what lies behind the window in a frame
     sums: Array  # (strips, 10), of the fields
     grams: Array  # (strips, 10, 10), of their products
     total: Array  # (10,), the sums of all strips
     pixels: float
     centred: Array  # (10, 10), products about the means
-    variance: list[list[float]] = field(repr=False)  # the coefficients of the template's variance, [q][p]
+    variance: Array = field(repr=False)  # the coefficients of the template's variance, [q, p]
+
+    @property
+    def size(self) -> int:
+        """How many pixels the window has, usable or not."""
+        top, bottom, left, right = self.window
+        return (bottom - top) * (right - left)
 
     @property
     def strips(self) -> int:
@@ -143,8 +153,13 @@ class Template:
         self._kernel = kernel
         levels = image if mask is None else image[mask != 0]
         self._centred = image - image.dtype.type(levels.mean(dtype=np.float64))
+        self._windows: dict[tuple[int, int], Window] = {}
         self._sights: dict[Window, Sight] = {}
         self._grey = math.nan  # of the frame before
+
+    def fresh(self) -> Template:
+        """Return a template of the same image that remembers no frame, and is light enough to be sent elsewhere."""
+        return Template(self.image, self.mask, border=self._border, kernel=self._kernel)
 
     def look(self, frame: NDArray[Any], near: tuple[float, float], *, strips: bool = False) -> Look | None:
         """Find a frame near a displacement.
@@ -166,22 +181,21 @@ class Template:
         """
         kx, ky = round(near[0]), round(near[1])
         for _ in range(_MOVES):
-            sight = self._through(self.window(kx, ky))
+            sight = self._through(kx, ky)
             if sight is None:
                 return None
-            levels = self._levels(sight, frame, kx, ky)
-            sums = _products(sight.whole, levels)
-            grey = float(sums[-1]) / sight.pixels
-            inner = levels[REACH:-REACH, REACH:-REACH]
-            squares = float(np.einsum("ij,ij->", inner, inner)) - grey**2 * inner.size
+            levels, offset = self._levels(sight, frame, kx, ky)
+            sums = _kernels.project(levels, offset, sight.whole, REACH)
+            grey = float(sums[-2]) / sight.pixels
+            squares = float(sums[-1]) - grey**2 * sight.size
             if not 0 < squares < math.inf:
                 return None
             self._grey += grey
-            products = sums[:-1] - grey * sight.total
-            fx, fy, rise = _peak(products, sight.variance)
+            products = sums[:-2] - grey * sight.total
+            fx, fy, rise = _kernels.climb(_placed(products), sight.variance, _HOLDS, _STILL, _STEPS)
             if rise > 0:
                 ncc = min(rise / math.sqrt(squares), 1.0)
-                parts = _by_strips(sight, levels, self._kernel) if strips else None
+                parts = _by_strips(sight, levels, float(offset) + grey, self._kernel) if strips else None
                 return Look(kx + fx, ky + fy, ncc, sight, (fx, fy), products, squares, parts)
             if math.isnan(fx):
                 return None
@@ -202,23 +216,35 @@ class Template:
             bounds += [margin + max(0, -leaps * leap), size - margin - max(0, leaps * leap)]
         return bounds[0], bounds[1], bounds[2], bounds[3]
 
-    def _levels(self, sight: Sight, frame: NDArray[Any], kx: int, ky: int) -> NDArray[np.float32]:
-        """Return the part of a frame that lies behind the window, less about its mean, that of the frame before."""
+    def _levels(self, sight: Sight, frame: NDArray[Any], kx: int, ky: int) -> tuple[NDArray[np.float32], np.float32]:
+        """Return the part of a frame that lies behind the window, and about its mean: what is to be taken off it.
+
+        The mean is that of the frame before. Of numbers that float32 does not hold it is taken off here.
+        """
         top, bottom, left, right = sight.window
         part = frame[top + ky - REACH : bottom + ky + REACH, left + kx - REACH : right + kx + REACH]
-        levels = part.astype(np.float32)
-        if not math.isfinite(self._grey):
-            self._grey = float(levels.mean())
-        levels -= np.float32(self._grey)
-        return levels
+        levels = sight.room
+        wide = frame.dtype.itemsize > 2 and frame.dtype.type is not np.float32
+        if wide or not math.isfinite(self._grey):
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found in the sums
+                if not math.isfinite(self._grey):
+                    self._grey = float(part.mean(dtype=np.float64))
+                if wide:
+                    np.subtract(part, self._grey, out=levels, casting="unsafe")
+                    return levels, np.float32(0)
+        np.copyto(levels, part, casting="unsafe")
+        return levels, np.float32(self._grey)
 
-    def _through(self, window: Window) -> Sight | None:
-        """Return what is known of the template behind a window; None where it leaves too little."""
+    def _through(self, kx: int, ky: int) -> Sight | None:
+        """Return what is known of the template behind the window for a displacement; None if that leaves too little."""
+        if (kx, ky) not in self._windows:
+            self._windows[kx, ky] = self.window(kx, ky)
+        window = self._windows[kx, ky]
         top, bottom, left, right = window
         if bottom - top < 3 * REACH or right - left < 3 * REACH:
             return None
         if window not in self._sights:
-            if len(self._sights) >= 6:
+            if len(self._sights) >= _SIGHTS:
                 del self._sights[next(iter(self._sights))]
             self._sights[window] = self._prepare(window)
         return self._sights[window]
@@ -247,7 +273,8 @@ class Template:
             rows=rows,
             fields=fields,
             whole=_filtered(fields, self._kernel),
-            filters=[],
+            strip_filters=[],
+            room=np.empty((strips * rows + 2 * REACH, width + 2 * REACH), np.float32),
             sums=products[:, :-1, -1],
             grams=products[:, :-1, :-1],
             total=total[:-1, -1],
@@ -257,85 +284,49 @@ class Template:
         )
 
 
+def levelled(image: Image, mask: Mask | None) -> NDArray[np.float32]:
+    """Return grey levels about their mean, in units of their spread: float32 holds those of a high pedestal, too.
+
+    What may not be used has the mean.
+
+    Examples
+    --------
+    >>> levelled(1e12 + np.array([[-2.0, 2.0, 0.0]]), np.array([[1, 1, 0]], np.uint8))
+    array([[-1.,  1.,  0.]], dtype=float32)
+    """
+    used = image if mask is None else image[mask != 0]
+    middle, spread = float(used.mean(dtype=np.float64)), float(used.std(dtype=np.float64))
+    levels = (image - image.dtype.type(middle)) / image.dtype.type(spread or 1.0)
+    if mask is not None:
+        levels[mask == 0] = 0
+    return np.ascontiguousarray(levels, np.float32)
+
+
 def _filtered(fields: Image, kernel: Gaussian) -> Image:
-    """Return fields filtered once more, in place of the frame: shape (11, pixels with a border)."""
+    """Return fields filtered once more, in place of the frame: shape (rows, 11, columns), with a border."""
     count, rows, width = fields.shape
     weights = kernel.taps(0.0)[0]
-    out = np.empty((count, rows + 2 * REACH, width + 2 * REACH), np.float32)
+    out = np.empty((rows + 2 * REACH, count, width + 2 * REACH), np.float32)
     for n in range(count):
-        _filter(np.pad(fields[n], 2 * REACH), weights, weights, (0, 0), out[n])
-    return out.reshape(count, -1)
+        one = np.empty((rows + 2 * REACH, width + 2 * REACH), np.float32)
+        _filter(np.pad(fields[n], 2 * REACH), weights, weights, (0, 0), one)
+        out[:, n] = one
+    return out
 
 
-def _by_strips(sight: Sight, levels: NDArray[np.float32], kernel: Gaussian) -> Array:
+def _by_strips(sight: Sight, levels: NDArray[np.float32], grey: float, kernel: Gaussian) -> Array:
     """Return the sums of a frame with the fields, strip by strip."""
     rows = sight.rows
-    if not sight.filters:
-        sight.filters += [_filtered(sight.fields[:, n * rows : (n + 1) * rows], kernel) for n in range(sight.strips)]
+    if not sight.strip_filters:
+        blocks = (sight.fields[:, n * rows : (n + 1) * rows] for n in range(sight.strips))
+        sight.strip_filters += [_filtered(block, kernel) for block in blocks]
     parts = [levels[n * rows : (n + 1) * rows + 2 * REACH] for n in range(sight.strips)]
-    return np.array([_products(filters, part) for filters, part in zip(sight.filters, parts, strict=True)])
-
-
-def _products(filters: Image, levels: NDArray[np.float32]) -> Array:
-    """Return the scalar products of a part of a frame with each filter.
-
-    Not by BLAS, whose threads wait for one another longer than this takes.
-    """
-    return np.asarray(np.einsum("ij,j->i", filters, levels.ravel()), np.float64)
-
-
-def _peak(products: Array, variance: list[list[float]]) -> tuple[float, float, float]:
-    r"""Return the fraction at which the correlation is highest, and how high.
-
-    The height is 0 where it lies farther than the polynomials hold: then the fraction points to where to go on, or is
-    NaN if it points nowhere.
-
-    Notes
-    -----
-    Newton's method on :math:`\log c(f) - \frac12 \log v(f)` with the polynomials c, of the products of frame and
-    template, and v, of the template's variance.
-    """
-    coefficients = [[0.0] * (_DEGREE + 1 - q) for q in range(_DEGREE + 1)]
-    for value, (p, q) in zip(products.tolist(), _POWERS, strict=True):
-        coefficients[q][p] = value
-    x = y = 0.0
-    for _ in range(_STEPS):
-        c, cx, cy, cxx, cxy, cyy = _polynomial(coefficients, x, y)
-        v, vx, vy, vxx, vxy, vyy = _polynomial(variance, x, y)
-        if not (c > 0 and v > 0):
-            break
-        ux, uy, wx, wy = cx / c, cy / c, vx / v, vy / v
-        gx, gy = ux - wx / 2, uy - wy / 2
-        hxx = cxx / c - ux * ux - vxx / (2 * v) + wx * wx / 2
-        hxy = cxy / c - ux * uy - vxy / (2 * v) + wx * wy / 2
-        hyy = cyy / c - uy * uy - vyy / (2 * v) + wy * wy / 2
-        determinant = hxx * hyy - hxy * hxy
-        if determinant <= 0 or hxx >= 0:  # no hill: uphill by a pixel
-            length = max(abs(gx), abs(gy))
-            return (gx / length, gy / length, 0.0) if length > 0 else (math.nan, math.nan, 0.0)
-        sx, sy = -(hyy * gx - hxy * gy) / determinant, -(hxx * gy - hxy * gx) / determinant
-        if max(abs(sx), abs(sy)) < _STILL:  # what a next step would change is of the order of the square of this one
-            x, y = x + sx, y + sy
-            return (x, y, (c + (cx * sx + cy * sy) / 2) / math.sqrt(v))
-        x, y = x + sx, y + sy
-        if max(abs(x), abs(y)) > _HOLDS:
-            return min(max(x, -3.0), 3.0), min(max(y, -3.0), 3.0), 0.0
-    return math.nan, math.nan, 0.0
-
-
-def _polynomial(k: list[list[float]], x: float, y: float) -> tuple[float, float, float, float, float, float]:
-    """Return the value and the derivatives x, y, xx, xy, yy of sum k[q][p] x^p y^q, by Horner's rule along both."""
-    v = vx = vy = vxx = vxy = vyy = 0.0
-    for row in reversed(k):
-        r = rx = rxx = 0.0
-        for value in reversed(row):
-            rxx = rxx * x + 2 * rx
-            rx = rx * x + r
-            r = r * x + value
-        vyy = vyy * y + 2 * vy
-        vy, vxy = vy * y + v, vxy * y + vx
-        v, vx, vxx = v * y + r, vx * y + rx, vxx * y + rxx
-    return v, vx, vy, vxx, vxy, vyy
+    return np.array(
+        [
+            _kernels.project(part, np.float32(grey), filters, REACH)[:-1]
+            for filters, part in zip(sight.strip_filters, parts, strict=True)
+        ]
+    )
 
 
 def describe(looks: Sequence[Look]) -> Quality:
@@ -392,12 +383,19 @@ def _basis(fractions: Array) -> Array:
     return np.array([[a[p] * b[q] for p, q in _POWERS] for a, b in orders]).transpose(2, 0, 1)
 
 
-def _collapsed(matrix: Array) -> list[list[float]]:
-    """Return the coefficients [q][p] of the polynomial phi' M phi."""
-    coefficients = [[0.0] * (2 * _DEGREE + 1 - q) for q in range(2 * _DEGREE + 1)]
-    for row, (p, q) in zip(matrix.tolist(), _POWERS, strict=True):
+def _collapsed(matrix: Array) -> Array:
+    """Return the coefficients [q, p] of the polynomial phi' M phi."""
+    coefficients = np.zeros((2 * _DEGREE + 1, 2 * _DEGREE + 1))
+    for row, (p, q) in zip(matrix, _POWERS, strict=True):
         for value, (r, s) in zip(row, _POWERS, strict=True):
-            coefficients[q + s][p + r] += value
+            coefficients[q + s, p + r] += value
+    return coefficients
+
+
+def _placed(products: Array) -> Array:
+    """Return the coefficients [q, p] of the polynomial phi' P."""
+    coefficients = np.zeros((_DEGREE + 1, _DEGREE + 1))
+    coefficients[_Q, _P] = products
     return coefficients
 
 

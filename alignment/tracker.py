@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import _checks
 from ._checks import InputError
 from .registration import Registration, register
 from .search import phase_peak
@@ -34,12 +35,15 @@ _NEARBY = 8.0
 # frames at the beginning among which the first good one is looked for, and partners that each is tried with
 HEAD = 8
 _PARTNERS = 3
-# pixels along the short side of the coarse copies that a jump is looked for in
-_COARSE = 64
+# pixels along a side of the coarse copies that a jump is looked for in, and how few are of no use; a level beyond
+# which they are, too
+_COARSE = 128
+_LEAST = 16
+_IMMENSE = 1e60
 # the share of a frame that must be finite
 _FINITE = 0.5
 # strips are kept of the first frames and of some later ones: enough to know how the gradient scatters
-_EVERY = 64, 16
+_EVERY = 64, 32
 
 # a frame with less than this share of the usual contrast, in which neighbours correlate by less than this, is noise
 _CONTRAST = 0.5
@@ -48,7 +52,7 @@ _ALIKE = 0.1
 FAILURES = {
     "dark": "the frame has much less contrast than usual, and what there is is noise, different from pixel to pixel",
     "blank": "the frame is of one grey level",
-    "not finite": "more than half of the frame's pixels are not finite",
+    "not finite": "more than half of the frame's pixels are masked, not finite, or too large to be squared",
 }
 
 
@@ -188,12 +192,11 @@ class Tracker:
         return self._remember(Found("converged", found.message, look if same else None, Fit.of(found)))
 
     def _guess(self, frame: NDArray[Any], strips: bool) -> Look | None:
-        """Look where a phase correlation of coarse copies points; what fits there as well as others do is no chance."""
+        """Look where phase correlations point, of coarse copies first; what fits there as others do is no chance."""
         if self._number <= _HABIT or not self._habit.known:
             return None
-        step = max(1, min(frame.shape) // _COARSE)
-        peak = phase_peak(_coarse(self._template.image, step), _coarse(frame, step))
-        look = self._template.look(frame, (step * peak.dx, step * peak.dy), strips=strips)
+        place = _pointed(self._template.image, frame)
+        look = None if place is None else self._template.look(frame, place, strips=strips)
         return look if look is not None and self._habit.allows(look.ncc) and self._asked(look) else None
 
     def _remember(self, found: Found) -> Found:
@@ -208,30 +211,61 @@ class Tracker:
 def unfit(frame: NDArray[Any]) -> str | None:
     """Return why there is nothing in a frame to be registered; None where there may be."""
     if frame.dtype.kind == "f":
-        finite = np.isfinite(frame)
-        if finite.mean() < _FINITE:
+        levels = frame if frame.dtype.itemsize > 2 else frame.astype(np.float32)
+        most = _checks._LARGEST[min(levels.dtype.itemsize, 8)]
+        usable = np.abs(levels) <= most
+        if usable.mean() < _FINITE:
             return "not finite"
-        frame = frame[finite]
+        frame = levels[usable]
+        if max(float(frame.max()), -float(frame.min())) < 1 / most:  # its squares vanish
+            return "blank"
     return "blank" if frame.max() == frame.min() else None
+
+
+def _pointed(reference: NDArray[Any], frame: NDArray[Any]) -> tuple[float, float] | None:
+    """Return where phase correlations of ever finer copies of ever smaller parts point, each beginning at the last."""
+    step = 2 ** max(0, math.ceil(math.log2(max(frame.shape) / _COARSE)))
+    x = y = 0
+    while step:
+        parts = [
+            (slice(start, start + length), slice(start + k, start + k + length))
+            for size, k in zip(frame.shape, (y, x), strict=True)
+            for length in [min(_COARSE * step, size - abs(k)) // step * step]
+            for start in [max(0, -k, min((size - length) // 2, size - length - k))]
+        ]
+        here, there = zip(*parts, strict=True)
+        if min(part.stop - part.start for part in here) < _LEAST * step:
+            return None
+        peak = phase_peak(_coarse(reference[here], step), _coarse(frame[there], step))
+        x, y = x + step * peak.dx, y + step * peak.dy
+        if max(abs(x) - frame.shape[1], abs(y) - frame.shape[0]) >= 0:
+            return None
+        step //= 2
+    return float(x), float(y)
 
 
 def _coarse(frame: NDArray[Any], step: int) -> NDArray[np.float64]:
     """Return the means of blocks of a frame; gaps make the whole of no use, which a look finds out."""
-    height, width = (size // step * step for size in frame.shape)
-    blocks = frame[:height, :width].reshape(height // step, step, width // step, step)
-    return np.asarray(np.nan_to_num(blocks.mean(axis=(1, 3), dtype=np.float64), posinf=0.0, neginf=0.0))
+    height, width = (size // step for size in frame.shape)
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = frame.reshape(height, step, width, step).mean(axis=(1, 3), dtype=np.float64)
+    return np.asarray(np.where(np.abs(means) < _IMMENSE, means, 0.0))
 
 
 def _contrast(frame: NDArray[Any]) -> float:
-    """Return the standard deviation of the grey levels; that of a frame with gaps is not small."""
-    deviation = float(frame.std(dtype=np.float64))
+    """Return the standard deviation of the grey levels of some pixels; that of a frame with gaps is not small."""
+    step = max(1, min(frame.shape) // _COARSE)
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation = float(frame[::step, ::step].std(dtype=np.float64))
     return deviation if math.isfinite(deviation) else math.inf
 
 
 def _is_noise(frame: NDArray[Any]) -> bool:
-    """Say whether neighbouring pixels have nothing in common, along a row or down a column."""
-    levels = frame.astype(np.float64)
+    """Say whether neighbouring pixels of the middle have nothing in common, along a row or down a column."""
+    middle = tuple(slice((size - s) // 2, (size + s) // 2) for size in frame.shape for s in [min(size, 2 * _COARSE)])
+    levels = frame[middle].astype(np.float64)
     levels -= levels.mean()
+    levels /= float(np.abs(levels).max()) or 1.0
     power = float(np.square(levels).mean())
     along, down = (levels[:, 1:] * levels[:, :-1]).mean(), (levels[1:] * levels[:-1]).mean()
     return max(abs(float(along)), abs(float(down))) < _ALIKE * power

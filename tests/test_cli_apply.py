@@ -244,7 +244,7 @@ def test_options_that_are_for_plates(pair, capsys, option):
         ("[]", "holds no displacements"),
         ('{"dx": 1, "dy": 2}', "holds no displacements"),
         ('{"dx": 1, "dy": 2, "theta": []}', "not the JSON of a Registration"),
-        ('{"format": "x", "frames": {"dx": [1]}}', "give alignment stack FRAMES --shifts bad.json"),
+        ('{"format": "x", "frames": {"dx": [1]}}', "bad.json holds no displacements that are known here"),
         ('{"schema": "other"}', "schema is 'other'"),
         ('{"schema": "alignment-shifts-1"}', "is no record of a plate"),
     ],

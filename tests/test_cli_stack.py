@@ -124,6 +124,68 @@ def test_displacements_are_taken_to_another_channel(inside, capsys):
     np.testing.assert_array_equal(tifffile.imread("out.tif"), np.array(list(result.apply(frames(np.uint8)[:, ::-1]))))
 
 
+@pytest.mark.parametrize("table", ["drift.json", "drift.csv"])
+def test_apply_takes_what_stack_has_written(inside, capsys, table):
+    paged("other.tif", frames(np.uint8)[:, ::-1].copy())
+    assert cli.main(["stack", "movie.tif", "--table", table, "-q"]) == 0
+    assert cli.main(["stack", "other.tif", "--shifts", table, "-o", "expected.tif", "-q"]) == 0
+    assert cli.main(["apply", table, "other.tif", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["images"]
+    assert [(one["output"], one["status"]) for one in told] == [("other_aligned.tif", "applied")]
+    np.testing.assert_array_equal(tifffile.imread("other_aligned.tif"), tifffile.imread("expected.tif"))
+    assert tifffile.imread("expected.tif").std() > 0
+    assert cli.main(["apply", table, "other.tif"]) == 1
+    assert "exists already" in only_error(capsys)
+
+
+def test_what_apply_refuses_to_do_with_a_stack(inside, capsys):
+    assert cli.main(["stack", "movie.tif", "--table", "drift.json", "-q"]) == 0
+    paged("short.tif", frames()[:4])
+    for arguments, code, says in (
+        (["movie.tif", "--gamma", "2"], 2, "--gamma is for plates"),
+        (["movie.tif", "--dtype", "8"], 2, "--dtype is for single images"),
+        (["movie.tif", "short.tif"], 2, "give -o OUT.tif"),
+        (["movie.tif", "-o", "out.png"], 2, "give a name that ends in .tif"),
+        (["short.tif", "-o", "out.tif"], 1, "give as many"),
+    ):
+        assert cli.main(["apply", "drift.json", *arguments]) == code
+        out, err = capsys.readouterr()
+        assert (out, says in err) == ("", True), err
+        assert files() == ["drift.json", "short.tif"]
+
+
+@pytest.mark.parametrize("text", ["", "frame,dx,dy\n0,1,2\n", "a table\nof words\n"])
+def test_what_is_no_table(inside, capsys, text):
+    Path("bad.csv").write_text(text)
+    assert cli.main(["apply", "bad.csv", "movie.tif"]) == 1
+    assert "give the file that to_csv has written" in only_error(capsys)
+    assert files() == ["bad.csv"]
+
+
+@pytest.mark.slow
+def test_processes_give_what_this_one_gives(inside, capsys):
+    for jobs in ("1", "2"):
+        assert cli.main(["stack", "movie.tif", "--to", "mean", "--table", f"{jobs}.csv", "--jobs", jobs, "-q"]) == 0
+    assert Path("1.csv").read_bytes() == Path("2.csv").read_bytes()  # five frames are one piece
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"ome": True}, {}])
+def test_one_channel_is_estimated_and_all_are_written(inside, capsys, options):
+    other = np.random.default_rng(5).integers(0, 65535, frames().shape).astype(np.uint16)
+    both = np.stack([other, frames()], axis=1)
+    tifffile.imwrite("both.tif", both, photometric="minisblack", metadata={"axes": "TCYX"}, **options)
+    assert cli.main(["stack", "both.tif", "-o", "out.tif", "--channel", "1", "--table", "drift.json"]) == 0
+    assert "5 frames" in capsys.readouterr().out
+    result = StackRegistration.from_json(Path("drift.json").read_text())
+    assert np.abs(np.stack([result.dx, result.dy], axis=1) - PATH).max() < 0.05
+    expected = np.array([[shift(c, r.dx, r.dy) for c in frame] for frame, r in zip(both, result, strict=True)])
+    with tifffile.TiffFile("out.tif") as tiff:
+        assert (tiff.series[0].axes, tiff.series[0].shape) == ("TCYX", both.shape)
+        np.testing.assert_array_equal(np.array([page.asarray() for page in tiff.pages]).reshape(both.shape), expected)
+    assert cli.main(["apply", "drift.json", "both.tif", "-o", "again.tif", "-q"]) == 0
+    assert Path("again.tif").read_bytes() == Path("out.tif").read_bytes()
+
+
 def test_a_folder_is_read_as_people_count(inside, capsys):
     Path("t").mkdir()
     for number, frame in enumerate(frames()):
@@ -146,6 +208,9 @@ def test_a_folder_is_read_as_people_count(inside, capsys):
         (["stack", "movie.tif", "-o", "a.tif", "--figure", "a.tif"], "written twice"),
         (["stack", "movie.tif", "--lags", "2"], "--lags is for --to previous"),
         (["stack", "movie.tif", "--passes", "2"], "--passes is for --to mean"),
+        (["stack", "movie.tif", "--to", "previous", "--jobs", "2"], "give --to first or mean"),
+        (["stack", "movie.tif", "--to", "previous", "--scheduler", "tcp://x:1"], "give --to first or mean"),
+        (["stack", "movie.tif", "--jobs", "2", "--scheduler", "tcp://x:1"], "not allowed with argument"),
         (["stack", "movie.tif", "--lags", "0", "--to", "previous"], "'0' is not a whole number"),
     ],
 )
@@ -167,6 +232,7 @@ def test_wrong_usage(inside, capsys, arguments, says):
         (["movie.tif", "-o", "no/folder/out.tif"], "does not exist"),
         (["movie.tif", "--shifts", "movie.tif"], "JSON"),
         (["movie.tif", "--shifts", "missing.json"], "missing.json"),
+        (["movie.tif", "--scheduler", "nonsense"], "scheduler is 'nonsense'"),
     ],
 )
 def test_bad_input_is_one_sentence(inside, capsys, arguments, says):

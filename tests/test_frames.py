@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
+import alignment.frames
 from alignment import InputError, write_image
 from alignment.frames import frames_of
 
@@ -73,6 +74,60 @@ def test_pages_of_a_file(tmp_path):
     same(frames.pick([1, 2, 10]), STACK[[1, 2, 10]])
 
 
+@pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])
+def test_pages_described_alike_are_not_parsed_one_by_one(tmp_path, monkeypatch, options):
+    with tifffile.TiffWriter(tmp_path / "a.tif", **options) as writer:
+        for page in STACK:
+            writer.write(page, photometric="minisblack", contiguous=False, metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        expected = np.array([page.asarray() for page in tiff.pages])
+    frames = frames_of(tmp_path / "a.tif")
+    parsed = []
+    page = alignment.frames._page
+    monkeypatch.setattr(alignment.frames, "_page", lambda *given: parsed.append(given[1].index) or page(*given))
+    np.testing.assert_array_equal(list(frames), expected)
+    assert parsed == [0]
+    np.testing.assert_array_equal(list(frames.pick([7, 9])), expected[[7, 9]])
+    assert parsed == [0, 1]
+
+
+@pytest.mark.parametrize("change", ["turned", "inverted", "description", "compressed", "strips", "none"])
+def test_a_page_that_is_described_in_another_way_is_read_in_full(tmp_path, change):
+    """One page among many: what is not told by the description of the first must not be read as if it were."""
+    options = {
+        "turned": {"extratags": [(274, "H", 1, 3, True)]},
+        "inverted": {"photometric": "miniswhite"},
+        "description": {"description": "a much longer description than that of the others"},
+        "compressed": {"compression": "zlib"},
+        "strips": {"rowsperstrip": 5},
+        "none": {},
+    }[change]
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for number, frame in enumerate(STACK):
+            own = {"photometric": "minisblack", **(options if number in (0, 4) else {})}
+            writer.write(frame, contiguous=False, metadata=None, **own)
+    expected = STACK.copy()
+    for number in (0, 4):
+        if change == "turned":
+            expected[number] = STACK[number, ::-1, ::-1]
+        elif change == "inverted":
+            expected[number] = 65535 - STACK[number]
+    same(frames_of(tmp_path / "a.tif"), expected)
+    same(frames_of(tmp_path / "a.tif").pick([3, 4, 5]), expected[3:6])
+
+
+def test_a_page_whose_pixels_are_cut_off_is_damaged(tmp_path):
+    path = paged(tmp_path / "a.tif")
+    with tifffile.TiffFile(path) as tiff:
+        entry = tiff.pages[6].tags[273]
+        size = tiff.filehandle.size
+    with open(path, "r+b") as file:
+        file.seek(entry.offset + 8)
+        file.write((size - 100).to_bytes(4, "little"))
+    with pytest.raises(InputError, match="damaged"):
+        list(frames_of(path))
+
+
 def test_a_stack_that_tifffile_wrote_in_one_piece(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", STACK, photometric="minisblack")
     same(frames_of(tmp_path / "a.tif"))
@@ -130,6 +185,18 @@ def test_dask_arrays():
     array = pytest.importorskip("dask.array", reason="dask is not installed").from_array(STACK, chunks=(5, 16, 20))
     same(frames_of(array))
     same(frames_of(array).pick([3, 8]), STACK[[3, 8]])
+
+
+def test_what_is_masked_is_not_looked_at():
+    mask = np.zeros(STACK.shape, bool)
+    mask[3, :4] = True
+    for source in (np.ma.MaskedArray(STACK, mask), list(np.ma.MaskedArray(STACK, mask))):
+        for frames in (frames_of(source), frames_of(iter(source)).repeatable()):
+            for number, frame in enumerate(frames):
+                grey = frames.grey(frame, None)
+                np.testing.assert_array_equal(np.isnan(grey), mask[number])
+                np.testing.assert_array_equal(grey[~mask[number]], STACK[number][~mask[number]])
+                assert grey.dtype == (np.float32 if number == 3 else np.uint16)
 
 
 def test_channels():

@@ -197,6 +197,56 @@ def test_few_pixels_that_are_not_finite_are_left_out(stack, path):
     assert error(result, path) < 0.03
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 1e300])
+@pytest.mark.parametrize("to", ["first", "mean", "previous"])
+def test_single_pixels_that_nobody_can_square_are_left_out(stack, path, to, value):
+    bad = stack.astype(np.float64)
+    bad[5, 50, 60] = bad[9, 20:22, 30] = value
+    result = register_stack(bad, to=to)
+    assert result.success.all()
+    assert error(result, path, anchored=to != "mean") < 0.05
+
+
+@pytest.mark.parametrize("to", ["first", "mean", "previous"])
+def test_what_is_masked_is_left_out(stack, path, to):
+    """A stripe that moves otherwise than the scene, in every frame: heeded, it would pull, or spoil, them all."""
+    bad, mask = stack.copy(), np.zeros(stack.shape, bool)
+    bad[:, 40:70] = made(np.zeros_like(path))[:, 40:70] * 20
+    mask[:, 40:70] = True
+    result = register_stack(np.ma.MaskedArray(bad, mask), to=to)
+    assert result.success.sum() >= 23
+    assert np.abs(error(result, path, anchored=to != "mean")) < 0.06
+    assert not register_stack(bad, to=to).success.all() or error(register_stack(bad, to=to), path, anchored=False) > 0.3
+
+
+def test_a_masked_reference_is_heeded(stack, path):
+    reference, mask = scene(), np.zeros(SHAPE, bool)
+    reference[30:60, 30:60] = 40
+    mask[30:60, 30:60] = True
+    result = register_stack(stack, to=np.ma.MaskedArray(reference, mask))
+    assert error(result, path) < 0.03
+
+
+def test_frames_too_bright_or_too_dark_to_be_squared_are_told(stack):
+    bad = stack.astype(np.float64)
+    bad[4] *= 1e300
+    bad[8] *= 1e-300
+    bad[12] = np.inf
+    result = register_stack(bad)
+    assert {n: result.status[n] for n in np.flatnonzero(~result.success)} == {
+        4: "not finite",
+        8: "blank",
+        12: "not finite",
+    }
+
+
+@pytest.mark.parametrize("to", ["first", "mean", "previous"])
+def test_a_high_pedestal_does_not_matter(stack, path, to):
+    result = register_stack(stack.astype(np.float64) + 1e9, to=to)
+    assert result.success.all()
+    assert error(result, path, anchored=to != "mean") < 0.03
+
+
 def test_a_gain_and_an_offset_change_nothing(stack, path):
     flickering = stack * np.linspace(1, 3, len(stack), dtype=np.float32)[:, None, None] + 0.5
     result = register_stack(flickering)
@@ -214,6 +264,28 @@ def test_integers_iterators_and_arrays_give_the_same(stack):
         whole, passing = register_stack(levels, to=to), register_stack(iter(levels), to=to)
         np.testing.assert_array_equal(whole.dx, passing.dx)
     assert error(first, np.stack([register_stack(stack).dx, register_stack(stack).dy], axis=1)) < 1e-3
+
+
+@pytest.mark.parametrize("to", ["first", "previous", "mean"])
+def test_a_dask_array_is_computed_block_by_block(stack, to):
+    """Nobody asks for the whole of it, and what is laid is computed when its turn comes."""
+    dask = pytest.importorskip("dask.array", reason="dask is not installed")
+    asked = []
+
+    def part(frames, block_info=None):
+        asked.append(block_info[0]["chunk-location"][0])
+        return frames
+
+    lazy = dask.from_array(stack, chunks=(6, *SHAPE)).map_blocks(part, dtype=stack.dtype, meta=stack[:0])
+    asked.clear()
+    result = register_stack(lazy, to=to)
+    np.testing.assert_array_equal(result.dx, register_stack(stack, to=to).dx)
+    if to != "mean":
+        assert asked == [0, 1, 2, 3]
+    asked.clear()
+    laid = result.apply()
+    next(laid)
+    assert asked == [0]
 
 
 def test_one_channel_is_estimated_and_all_are_laid(stack, path):

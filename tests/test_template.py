@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alignment import NCC, Gaussian, register
+from alignment import NCC, Gaussian, _kernels, register
 from alignment.template import Template, describe
 
 SHAPE = (120, 132)
@@ -117,3 +117,55 @@ def test_it_agrees_with_register():
     B, A = scene() + rng.normal(0, 0.1, SHAPE), scene(1.3, -0.6) + rng.normal(0, 0.1, SHAPE)
     found, look = register(B, A), Template(B.astype(np.float32)).look(A, (1.0, -1.0))
     np.testing.assert_allclose((look.dx, look.dy), (found.dx, found.dy), atol=4 * max(found.stderr))
+
+
+def test_the_sums_of_a_pass():
+    rng = np.random.default_rng(5)
+    levels, fields = rng.random((9, 13)).astype(np.float32), rng.random((9, 4, 13)).astype(np.float32)
+    got = _kernels.project(levels, np.float32(0.25), fields, 2)
+    about = levels.astype(np.float64) - 0.25
+    want = [*np.einsum("yx,ykx->k", about, fields), np.square(about[2:-2, 2:-2]).sum()]
+    assert got.dtype == np.float64
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_a_hill_is_climbed_to_its_top():
+    """Newton's steps on products and variance given as polynomials, against a fine grid of their values."""
+    from numpy.polynomial.polynomial import polyval2d
+
+    rng = np.random.default_rng(6)
+    products, variance = np.zeros((4, 4)), np.zeros((7, 7))
+    products[0, 0], products[0, 1], products[1, 0], products[0, 2], products[2, 0] = 9, 1.1, -0.7, -3, -2.5
+    products[1, 1], products[1, 2], products[3, 0] = 0.4, 0.2, -0.3
+    variance[0, 0], variance[0, 2], variance[2, 0], variance[1, 1] = 100, 3, 2, -1
+    variance[2, 3] = rng.normal()
+    x, y, height = _kernels.climb(products, variance, 0.6, 1e-4, 20)
+    side = np.linspace(-0.6, 0.6, 1201)
+    gx, gy = np.meshgrid(side, side)
+    grid = polyval2d(gy, gx, products) / np.sqrt(polyval2d(gy, gx, variance))
+    j, i = np.unravel_index(np.argmax(grid), grid.shape)
+    np.testing.assert_allclose((x, y, height), (side[i], side[j], grid[j, i]), atol=1e-3)
+    products[0, 1] = 6.0  # the top lies to the right of where the polynomials hold
+    x, y, height = _kernels.climb(products, variance, 0.6, 1e-4, 20)
+    assert x > 0.6
+    assert height == 0
+    assert np.isnan(_kernels.climb(np.zeros((4, 4)), variance, 0.6, 1e-4, 20)[0])
+
+
+def test_frames_of_wide_numbers_on_a_pedestal_are_found():
+    frame = scene(0.3, -0.2).astype(np.float64)
+    for high in (frame + 1e9, (1e6 * frame).astype(np.int64) + 10**13):
+        template = Template(scene())
+        looks = [template.look(high, (0.0, 0.0)) for _ in range(2)]
+        np.testing.assert_allclose([(look.dx, look.dy) for look in looks], [(0.3, -0.2)] * 2, atol=2e-3)
+
+
+def test_a_template_to_be_sent_is_light_and_the_same():
+    import pickle
+
+    template = Template(scene())
+    first = template.look(scene(0.25, 0.5), (0.0, 0.0))
+    sent = pickle.dumps(template.fresh())
+    assert len(sent) < 2.5 * scene().nbytes
+    again = pickle.loads(sent).look(scene(0.25, 0.5), (0.0, 0.0))
+    assert (first.dx, first.dy, first.ncc) == (again.dx, again.dy, again.ncc)

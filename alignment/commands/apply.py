@@ -12,6 +12,7 @@ from .arguments import colour_options, command, crop, overwrite_option
 from .console import FAILED, OK, STARTING, Bar, Session, UsageError
 from .finishing import DEPTHS, Finish, describe, encode
 from .sources import expand
+from .stack import holds_a_stack, lay_saved
 from .targets import Job, check_depth, check_target, make_folder, plan_outputs
 from .wording import size
 
@@ -25,7 +26,8 @@ _EXAMPLES = """\
 alignment apply plate_shifts.json plate.tif -o again.tif         the photograph once more, from saved displacements
 alignment apply plate_shifts.json plate.tif -o web.jpg --dtype 8 --balance gray-world --contrast
 alignment apply plate_shifts.json other_scans -o photographs     the same displacements for other images
-alignment register a.tif b.tif --json > ab.json; alignment apply ab.json b.tif"""
+alignment register a.tif b.tif --json > ab.json; alignment apply ab.json b.tif
+alignment stack red.tif --table drift.json; alignment apply drift.json green.tif -o green_steady.tif"""
 
 
 def add(commands: Any) -> None:
@@ -34,19 +36,21 @@ def add(commands: Any) -> None:
         commands,
         "apply",
         run,
-        "apply displacements that colorize or register has saved, without estimating anything",
+        "apply displacements that colorize, register or stack has saved, without estimating anything",
         _EXAMPLES,
         colour_options(),
         overwrite_option(),
     )
     parser.add_argument(
-        "shifts", metavar="SHIFTS", help="a PLATE_shifts.json of colorize, or what register --json has printed"
+        "shifts",
+        metavar="SHIFTS",
+        help="a PLATE_shifts.json of colorize, a --table of stack, or what register --json has printed",
     )
     parser.add_argument(
         "images",
         nargs="+",
         metavar="IMAGE",
-        help='plates, or images to lay on a reference: files, folders, "patterns*"',
+        help='plates, images to lay on a reference, or the frames of a stack: files, folders, "patterns*"',
     )
     parser.add_argument(
         "-o",
@@ -69,6 +73,9 @@ def add(commands: Any) -> None:
 
 def run(args: argparse.Namespace, session: Session) -> int:
     """Apply saved displacements to each image; one that fails does not keep the others from being done."""
+    if holds_a_stack(args.shifts):
+        _refuse_colours(args, "the drift of a stack")
+        return lay_saved(args.shifts, args.images, args.output, args, session)
     with session.bar(1, "image") as waiting:
         waiting.stage("starting")
         with session.clock.stage(STARTING):
@@ -114,14 +121,9 @@ def _saved(path: str) -> Record | Registration:
         if not all(isinstance(v, int | float) and abs(v) <= 1e6 for v in (found.dx, found.dy)):
             raise InputError(f"{path} holds the displacement {(found.dx, found.dy)!r}; give two numbers of pixels")
         return found
-    if isinstance(data, dict) and isinstance(data.get("frames"), dict) and "format" in data:
-        raise InputError(
-            f"{path} holds the drift of a stack, whose frames are applied together; "
-            f"give alignment stack FRAMES --shifts {path} -o OUT.tif"
-        )
     raise InputError(
-        f"{path} holds no displacements that are known here; give a _shifts.json that colorize has written, or the "
-        "output of register --json"
+        f"{path} holds no displacements that are known here; give a _shifts.json that colorize has written, a "
+        "--table of stack, or the output of register --json"
     )
 
 
@@ -134,13 +136,15 @@ def _is_plate(saved: Record | Registration) -> bool:
 
 def _check_options(args: argparse.Namespace, saved: Record | Registration) -> None:
     """Refuse options that only make sense for a plate."""
-    if _is_plate(saved):
-        return
+    if not _is_plate(saved):
+        _refuse_colours(args, "the displacement of a pair")
+
+
+def _refuse_colours(args: argparse.Namespace, what: str) -> None:
+    """Refuse the options of a photograph where none is made."""
     for name in ("crop", "balance", "contrast", "percentiles", "gamma"):
         if getattr(args, name) is not None:
-            raise UsageError(
-                f"--{name} is for plates, but {args.shifts} holds the displacement of a pair; leave it out"
-            )
+            raise UsageError(f"--{name} is for plates, but {args.shifts} holds {what}; leave it out")
 
 
 def _applied_or_explained(
@@ -156,7 +160,7 @@ def _applied_or_explained(
         with session.clock.stage("applying"):
             one = _Applied(job.source, image, resolution, saved, args)
         target = job.target(one.suffix)
-        check_depth(target, one.stored, colour=one.colour)
+        check_depth(target, one.stored, colour=one.colour, convertible=True)
         if job.folder is not None and not args.dry_run:
             make_folder(job.folder)
         check_target(target, overwrite=args.overwrite, missing_folder=args.dry_run)

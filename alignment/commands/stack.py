@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .arguments import command, count, overwrite_option, pixels, seed
+from .arguments import command, count, many_options, overwrite_option, pixels, seed
 from .console import FAILED, OK, STARTING, UNCONVERGED, Session, UsageError
 from .targets import check_target
 
@@ -20,18 +20,28 @@ if TYPE_CHECKING:
 
 # bytes of pixels from which on a TIFF needs 64-bit offsets; what is left of 4 GiB is for the pages' own tags
 _BIG = 2**32 - 2**28
+# what ImageJ is told of pages that are channels, by turns, of frames
+_HYPERSTACK = "ImageJ=1.54f\nimages={}\nchannels={}\nframes={}\nhyperstack=true\n"
 _SUFFIXES = {"output": (".tif", ".tiff"), "table": (".csv", ".json")}
 _EXAMPLES = """\
 alignment stack movie.tif -o steady.tif                       every frame laid on the first good one
 alignment stack frames/ -o steady.tif --to mean --table drift.csv --figure drift.png
 alignment stack "t*.tif" --to previous --lags 1 2 4 --json    the numbers only
-alignment stack red.tif --table drift.json; alignment stack green.tif --shifts drift.json -o green_steady.tif"""
+alignment stack frames/ --to mean --table drift.json --scheduler tcp://10.0.0.1:8786    on many machines
+alignment stack cells.tif -o steady.tif --channel 1            pages that are channels by turns, as ImageJ has them
+alignment stack red.tif --table drift.json; alignment apply drift.json green.tif -o green_steady.tif"""
 
 
 def add(commands: Any) -> None:
     """Add the command that takes the drift out of a stack."""
     parser = command(
-        commands, "stack", run, "find the drift of a series of frames, and take it out", _EXAMPLES, overwrite_option()
+        commands,
+        "stack",
+        run,
+        "find the drift of a series of frames, and take it out",
+        _EXAMPLES,
+        many_options(),
+        overwrite_option(),
     )
     parser.add_argument(
         "frames", nargs="+", metavar="FRAMES", help='TIFF files of several pages, images, folders, "patterns*"'
@@ -63,7 +73,7 @@ def add(commands: Any) -> None:
         help="what bad frames get: what lies between the good ones, or nothing (default: %(default)s)",
     )
     parser.add_argument(
-        "--shifts", metavar="FILE.json", help="estimate nothing, take the displacements of an earlier --table FILE.json"
+        "--shifts", metavar="FILE", help="estimate nothing, take the displacements of an earlier --table FILE"
     )
     parser.add_argument("--dry-run", action="store_true", help="write nothing, only say what would be written")
     parser.add_argument("--threads", type=count, metavar="N", help="threads that the numerical libraries may use")
@@ -76,7 +86,8 @@ def run(args: argparse.Namespace, session: Session) -> int:
         from .. import stacks
         from ..frames import frames_of
     try:
-        source = frames_of(args.frames)
+        # workers of a scheduler are at home elsewhere
+        source = frames_of([os.path.abspath(name) for name in args.frames] if args.scheduler else args.frames)
         first = next(iter(source))
         for target in targets.values():
             check_target(target, overwrite=args.overwrite)
@@ -95,7 +106,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     status = "converged" if success else "not converged"
     session.json({**summary, "success": success, "status": status, "message": str(result), **result.to_dict()})
     session.say("\n".join([str(result), *_odd(result), *targets.values()]))
-    return OK if success else UNCONVERGED
+    return FAILED if "failed" in result.status else OK if success else UNCONVERGED
 
 
 def _to(text: str) -> str | int:
@@ -116,6 +127,10 @@ def _targets(args: argparse.Namespace) -> dict[str, str]:
             raise UsageError(f"{option} is {targets[name]}; give a name that ends in {' or '.join(suffixes)}")
     if args.lags is not None and args.to != "previous":
         raise UsageError(f"--lags is for --to previous, but --to is {args.to}")
+    if args.to == "previous" and (args.jobs > 1 or args.scheduler is not None):
+        raise UsageError(
+            "--to previous lays each frame on the one before, one after the other; give --to first or mean"
+        )
     if args.passes is not None and args.to != "mean":
         raise UsageError(f"--passes is for --to mean, but --to is {args.to}")
     inputs = {os.path.realpath(name): name for name in [*args.frames, *([args.shifts] if args.shifts else [])]}
@@ -144,14 +159,7 @@ def _say_what_would_be(
 def _found(args: argparse.Namespace, session: Session, source: Frames, stacks: Any) -> StackRegistration:
     """Return the displacements: of an earlier run, or found now behind a bar."""
     if args.shifts is not None:
-        from .._checks import InputError
-
-        try:
-            text = Path(args.shifts).read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{args.shifts} is no JSON; give a file that --table has written") from error
-        loaded: StackRegistration = stacks.StackRegistration.from_json(text)
-        return loaded
+        return _saved(args.shifts, source)
     options = {
         "channel": args.channel,
         "max_shift": args.max_shift,
@@ -165,8 +173,78 @@ def _found(args: argparse.Namespace, session: Session, source: Frames, stacks: A
         def advance(done: int, total: int | None) -> None:
             bar.update(done - bar.n)
 
+        if args.jobs > 1 or args.scheduler is not None:
+            return _in_pieces(args, source, callback=advance, **options)
         result: StackRegistration = stacks.register_stack(source, to=args.to, callback=advance, **options)
     return result
+
+
+def holds_a_stack(path: str) -> bool:
+    """Say whether a file is a table of a stack, or what else `alignment stack` has written of its displacements."""
+    if Path(path).suffix.lower() == ".csv":
+        return True
+    with contextlib.suppress(OSError, UnicodeDecodeError), open(path, encoding="utf-8") as file:
+        return file.read(1) == "{" and '"format": "alignment-stack-' in file.read()
+    return False  # whoever reads it says what is wrong with it
+
+
+def lay_saved(shifts: str, frames: list[str], output: str | None, args: argparse.Namespace, session: Session) -> int:
+    """Lay frames where an earlier run has found others, and write them as one TIFF, for `alignment apply`."""
+    from ..frames import frames_of
+
+    if output is None:
+        if len(frames) != 1 or not os.path.isfile(frames[0]):
+            raise UsageError(f"{shifts} holds the drift of a stack, which is written as one file; give -o OUT.tif")
+        output = f"{os.path.splitext(frames[0])[0]}_aligned.tif"
+    if args.dtype is not None:
+        raise UsageError(f"--dtype is for single images, but {shifts} holds the drift of a stack, whose type is kept")
+    unasked = dict.fromkeys(("table", "figure", "lags", "passes", "scheduler"))
+    plan = argparse.Namespace(**unasked, frames=frames, output=output, to="first", shifts=shifts, jobs=1)
+    targets = _targets(plan)
+    try:
+        source = frames_of(frames)
+        first = next(iter(source))
+        check_target(output, overwrite=args.overwrite)
+        result = _saved(shifts, source)
+        if args.dry_run:
+            return _say_what_would_be(plan, session, source, first, targets)
+        with session.clock.stage("writing"):
+            _write_frames(session, output, result, source, overwrite=args.overwrite)
+    except Exception as error:
+        message = session.complain(error)
+        session.json({"shifts": shifts, "images": [], "success": False, "status": "failed", "message": message})
+        return FAILED
+    message = f"{len(result)} frames, displaced as {shifts} says"
+    entry = {"input": frames, "output": output, "success": True, "status": "applied", "message": message}
+    session.json({"shifts": shifts, "images": [entry]})
+    session.say(f"{output}: {message}")
+    return OK
+
+
+def _saved(path: str, source: Frames) -> StackRegistration:
+    """Read the displacements that an earlier run has found."""
+    from .._checks import InputError
+    from ..stacks import StackRegistration
+
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is neither JSON nor a table; give a file that --table has written") from error
+    if Path(path).suffix.lower() == ".csv":
+        height, width = source.size(next(iter(source)))
+        return StackRegistration.from_csv(text, (height, width))
+    return StackRegistration.from_json(text)
+
+
+def _in_pieces(args: argparse.Namespace, source: Frames, **options: Any) -> StackRegistration:
+    """Have runs of frames registered elsewhere; one that nobody can register is no end of the others."""
+    from ..batch import run as run_batch
+    from ..pieces import Pieces
+
+    pieces = Pieces(source, to=args.to, **options)
+    work = run_batch(pieces.work, pieces.spans, jobs=args.jobs, scheduler=args.scheduler)
+    with contextlib.closing(work) as outcomes:  # type: ignore[type-var]
+        return pieces.join(outcome.value if outcome.error is None else outcome.error for outcome in outcomes)
 
 
 @contextlib.contextmanager
@@ -204,11 +282,16 @@ def _write_frames(session: Session, target: str, result: StackRegistration, sour
     with replace_file(target, overwrite=overwrite) as file, _bar(session, len(result), "writing") as bar:
         writer = None
         try:
-            for page in result.apply(source):
+            for frame in result.apply(source):
+                planes = frame if frame.ndim == 3 and not source.colour_last else [frame]
                 if writer is None:
-                    writer = tifffile.TiffWriter(file, bigtiff=page.nbytes * len(result) > _BIG)
-                colour = "rgb" if page.ndim == 3 else "minisblack"
-                writer.write(page, photometric=colour, contiguous=False, metadata=None)
+                    writer = tifffile.TiffWriter(file, bigtiff=frame.nbytes * len(result) > _BIG)
+                    told = _HYPERSTACK.format(len(planes) * len(result), len(planes), len(result))
+                    words: dict[str, Any] = {"description": told} if len(planes) > 1 else {}
+                for page in planes:
+                    colour = "rgb" if page.ndim == 3 else "minisblack"
+                    writer.write(page, photometric=colour, contiguous=False, metadata=None, **words)
+                    words = {}
                 bar.update()
         finally:
             if writer is not None:

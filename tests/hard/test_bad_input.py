@@ -20,23 +20,14 @@ from .outcomes import COMPILED, HungError, not_finite, outcome, scene
 
 TRUTH = (1.25, -0.75)
 REFERENCE, MOVING = scene(), scene(dx=TRUTH[0], dy=TRUTH[1])
-# what a stack of frames still does wrong: a mask of a masked array is not heeded, and infinities and levels that cannot
-# be squared raise a warning; a test that passes all the same says so
-STACKS = {
-    "one infinity", "one minus infinity", "all masked", "one pixel not masked", "one of 1e300", "nothing but infinity",
-    "nothing but minus infinity", "the largest number there is", "a class", "ragged rows",
-}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def known(request):
-    """Expect the defects that are known and not yet mended."""
+    """Leave out what pure Python cannot do without a warning."""
     what = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     if not COMPILED and what.get("content") == "the largest number there is":
         pytest.skip("in pure Python the sums that overflow raise a warning")
-    stacks = what.get("name") == "register_stack" and {what.get("content"), what.get("what")} & STACKS
-    if stacks or (what.get("name"), what.get("content")) == ("cramer_rao", "the largest number there is"):
-        request.applymarker(pytest.mark.xfail(reason="known, to be mended in its own module", strict=False))
 
 
 STATUSES = {
