@@ -8,6 +8,7 @@ generator, is kept in a temporary file if it is needed again.
 from __future__ import annotations
 
 import glob
+import json
 import os
 import tempfile
 import weakref
@@ -361,11 +362,18 @@ def _channels(name: str) -> int:
 
     try:
         with open(name, "rb") as file, imagefiles._quiet_decoders, tifffile.TiffFile(file) as tiff:
-            if not (tiff.is_imagej or tiff.is_ome or tiff.is_shaped):
+            if tiff.is_ome:
+                axes, shape = tiff.series[0].axes, tiff.series[0].shape
+            elif tiff.is_imagej:
+                said = tiff.imagej_metadata or {}
+                axes, shape = "TCYX", (said.get("frames", 1), said.get("channels", 1))
+            elif tiff.is_shaped:  # not by way of the series: to list them takes a time that grows as pages squared
+                said = json.loads(tiff.pages.first.shaped_description or "{}")
+                axes, shape = said.get("axes", ""), said.get("shape", ())
+            else:
                 return 1
-            series = tiff.series[0]
-            told = series.axes == "TCYX" and len(tiff.pages) == series.shape[0] * series.shape[1]
-            return int(series.shape[1]) if told else 1
+            told = axes == "TCYX" and len(tiff.pages) == shape[0] * shape[1]
+            return int(shape[1]) if told else 1
     except Exception:  # what is said in words about a file may be anything; its pages are what counts
         return 1
 

@@ -244,3 +244,18 @@ def test_a_damaged_stack_is_an_error_of_one_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match="damaged"):
         list(frames_of(path))
+
+
+def test_counting_channels_does_not_list_every_series(tmp_path, monkeypatch):
+    """Of pages written one by one, the reader makes a series each, and compares every one with every other."""
+    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
+        for page in np.arange(6 * 64, dtype=np.uint16).reshape(6, 8, 8):
+            writer.write(page, contiguous=False)
+
+    def refuse(self):
+        raise AssertionError("all series are listed")
+
+    monkeypatch.setattr(tifffile.TiffFile, "series", property(refuse))
+    frames = frames_of(str(tmp_path / "stack.tif"))
+    assert frames.count == 6
+    assert [int(frame[0, 0]) for frame in frames] == [64 * n for n in range(6)]
