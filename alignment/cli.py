@@ -75,7 +75,10 @@ def build_parser() -> argparse.ArgumentParser:
         "examples:\n"
         "  alignment demo\n"
         "  alignment colorize plate.jpg\n"
-        "  alignment register reference.tif moving.tif --json",
+        "  alignment register reference.tif moving.tif --json\n"
+        "  alignment stack movie.tif -o still.tif --table drift.csv\n\n"
+        "to learn the mathematics: the notebooks of the project, from 01, one pixel, to 10, a glass plate of your own;\n"
+        "the published experiments: alignment study",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"alignment {__version__}")
