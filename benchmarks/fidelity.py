@@ -5,8 +5,8 @@
 Each full-size plate is cut into its exposures, and they are registered in pairs at full size and averaged over squares
 of some pixels, as a coarser scanner would see them, each time from another corner. The displacements of the small ones
 are compared with those at full size, in pixels of the small ones: the difference should lie in the ellipse of both
-covariances together. Pairs that are not converged at one of the two sizes are counted, and not compared: they say themselves that
-they are not to be trusted.
+covariances together. Pairs that are not converged at one of the two sizes are counted, and not compared: they say
+themselves that they are not to be trusted.
 """
 
 from __future__ import annotations
