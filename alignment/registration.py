@@ -23,15 +23,17 @@ from . import _checks
 from ._checks import Image, InputError, Mask
 from .bandwidth import Choice, choose
 from .bilinear import shift, theta
+from .defects import living
 from .descent import Adam, GradientDescent, Newton, Rule, minimise
 from .gaussian import REACH, Gaussian
 from .losses import MSE, NCC, Noise, Objective, Window, noise_of
 from .pyramid import Masked, band_pass, build, count_levels, edges, halve
 from .pyramid import smooth as smoothed
 from .refinement import Refinement, refine
+from .rivals import Votes, vote
 from .search import Candidate, LagSurface, all_lags, minima, phase_peak, walk
 from .uncertainty import Conditioning, Ellipse, Spread, blocks_of, conditioning, ellipse, sandwich
-from .verdict import DISTINCT_GAP, PRECISE, SIGNIFICANT, SURE, VAGUE_SHARE, Evidence, verdict
+from .verdict import DISTINCT_GAP, HEARD, PRECISE, SETTLED, SIGNIFICANT, SURE, VAGUE_SHARE, Evidence, contested, verdict
 
 T = TypeVar("T")
 
@@ -69,6 +71,8 @@ _PHASE_SIGNIFICANT = 30.0
 _PHASE_DISTINCT = 0.4
 _REPEATING = 0.7
 _REPEATING_ITSELF = 0.85
+# the tiles vote on the finest level that is not larger than this along its short side
+_VOTING = 400
 # how much smaller a coarser level's standard error must be to be preferred
 _MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
@@ -421,18 +425,56 @@ def register(
     levels = [_Pair(*level) for level in zip(*pyramids, strict=True)]
     if options.features == "auto" and method in SEARCHES:
         return _choose(levels, options)
-    return _attempt(levels, replace(options, features="intensity" if options.features == "auto" else options.features))
+    plain = replace(options, features="intensity" if options.features == "auto" else options.features)
+    return _asked_of_tiles(levels, _attempt(levels, plain), options)
 
 
 def _choose(levels: list[_Pair], options: _Options) -> Registration:
     """Return the first attempt that converges; one after the first has to be well determined as well."""
     first: Registration | None = None
-    for found in _attempts(levels, options):
+    for attempt in _attempts(levels, options):
+        found = _asked_of_tiles(levels, attempt, options)
         if found.success and (first is None or _sure(found)):
             return found
         first = first or found
     assert first is not None
     return first
+
+
+def _asked_of_tiles(levels: list[_Pair], found: Registration, options: _Options) -> Registration:
+    """Return a result, its status changed if the parts of the frame speak against it.
+
+    They are asked on the finest level that is not too large and on which noise leaves them something to say.
+    """
+    if not found.success:
+        return found
+    doubt = None
+    for level, pair in enumerate(levels):
+        if min(pair.reference.image.shape) > _VOTING and level < len(levels) - 1:
+            continue
+        votes = _votes(pair, found, 2**level, options)
+        if votes is None:
+            break
+        doubt = contested(votes, 2**level)
+        if doubt is None or votes.agreeing >= HEARD:
+            break
+    return found if doubt is None else replace(found, success=False, status=doubt[0], message=doubt[1])
+
+
+def _votes(pair: _Pair, found: Registration, scale: int, options: _Options) -> Votes | None:
+    """Let the tiles of one level vote on a displacement."""
+    features = "edges" if found.options["features"] == "edges" else "intensity"
+    reference, moving = (band_pass(image, _COARSE_TONES) for image in _seen(pair, replace(options, features=features)))
+    height, width = pair.reference.image.shape
+    (cx, cy), (mx, my) = options.init, options.max_shift
+    return vote(
+        reference,
+        moving,
+        (found.dx / scale, found.dy / scale),
+        margin=(round(_FRAME * height), round(_FRAME * width)),
+        within=(((cx - mx) / scale, (cy - my) / scale), ((cx + mx) / scale, (cy + my) / scale)),
+        settled=SETTLED,
+    )
 
 
 def _sure(found: Registration) -> bool:
@@ -591,6 +633,7 @@ def _door(
     B, A = _checks.common_dtype(B, A)
     used = _checks.both(finite_b, _checks.mask("reference_mask", reference_mask, B.shape))
     usable = _checks.both(finite_a, _checks.mask("moving_mask", moving_mask, A.shape))
+    used, usable = _checks.both(used, living(B)), _checks.both(usable, living(A))
     return _Pair(_filled(B, used), _filled(A, usable))
 
 

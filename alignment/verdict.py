@@ -3,7 +3,10 @@ r"""What to think of a displacement: the doubts, in the order in which they coun
 No single number tells a right answer from a wrong one. A search says how far the best displacement stands out from
 unrelated ones, and from the runner-up; the curvature says in which directions there is anything to see; the scatter of
 the gradient says how well the minimum is known. The thresholds hold unrelated photographs, noise, stripes and repeating
-textures apart from pairs that share a scene; ``benchmarks/hopeless.py`` counts how well.
+textures apart from pairs that share a scene; ``benchmarks/adversarial.py`` counts how well.
+
+Where all that is well, the parts of the frame are asked, see `alignment.rivals`: a scene that moves in part, or twice,
+has one displacement for each part, and the correlation stands out at the one with the most contrast.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .rivals import Votes
 
 # the best displacement stands out from unrelated ones by this many standard deviations of theirs
 SIGNIFICANT = 6.0
@@ -35,6 +40,18 @@ VAGUE_SHARE = 0.001
 SURE = 0.2
 # the share of the largest curvature of the loss below which the smallest one is none
 CONDITION = 0.005
+# a rival that this share as many tiles prefer as prefer the displacement itself makes it ambiguous
+CONTESTED = 0.25
+# the share of tiles that a displacement explains from which on no rival can have so many
+SETTLED = 1 / (1 + CONTESTED)
+# and one that chance does not explain does so where fewer than this share prefer the displacement
+MAJORITY = 2 / 3
+# a rival on less of the frame than this is a blemish
+NOTICEABLE = 0.1
+# the share of the tiles that have to agree for the others to be heard: below, noise speaks
+HEARD = 0.25
+# standard deviations of chance by which the middle of the frame agrees if it agrees at all
+MIDDLE = 3.0
 
 MESSAGES = {
     "converged": "converged",
@@ -52,6 +69,18 @@ MESSAGES = {
     "the same scene, or try features='edges'",
 }
 
+CONTESTED_MESSAGE = (
+    "another displacement, ({x:.0f}, {y:.0f}) px, fits {share:.0%} of the frame better: part of the scene moved by "
+    "itself, or repeats itself; mask that part, or give init and a smaller max_shift"
+)
+BETTER_MESSAGE = (
+    "at another displacement the parts of the frame, taken together, fit at least as well; the content may repeat "
+    "itself: give init and a smaller max_shift"
+)
+BORDER_MESSAGE = (
+    "the images agree near the borders of the frame only, and in its middle no better than unrelated ones would; check "
+    "that they show the same scene, or mask the frame"
+)
 
 # what is added where error bars are wider than noise would make them
 WIDENED = (
@@ -164,6 +193,24 @@ def verdict(evidence: Evidence) -> tuple[str, str]:
     status = next((doubt for doubt, applies in doubts.items() if applies), "converged")
     message = MESSAGES[status].format(**details)
     return status, message + WIDENED if status == "converged" and e.visibly_unlike_noise else message
+
+
+def contested(votes: Votes, scale: float = 1.0) -> tuple[str, str] | None:
+    """Return the status and its sentence if the tiles of a frame speak against a displacement, else None.
+
+    Parameters
+    ----------
+    votes : Votes
+    scale : float
+        The pixels of the images in one of the level on which the tiles voted.
+    """
+    if votes.middle < MIDDLE:
+        return "no correlation", BORDER_MESSAGE
+    contesting = votes.against >= CONTESTED * votes.preferring or votes.preferring < MAJORITY
+    if votes.rival is not None and votes.against >= NOTICEABLE and contesting:
+        x, y = (scale * v for v in votes.rival)
+        return "ambiguous", CONTESTED_MESSAGE.format(x=x, y=y, share=votes.against)
+    return ("ambiguous", BETTER_MESSAGE) if votes.better else None
 
 
 def direction(hessian: NDArray[np.float64]) -> str:

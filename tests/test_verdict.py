@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from alignment.verdict import MESSAGES, Evidence, direction, exactness, verdict
+from alignment.rivals import Votes
+from alignment.verdict import MESSAGES, Evidence, contested, direction, exactness, verdict
 
 SOUND = Evidence(
     shape=(300, 400), ncc=0.9, hessian=np.diag([0.1, 0.2]), covariance=np.diag([1e-4, 2e-4]), score=15.0,
@@ -81,3 +82,41 @@ def test_exactness_is_the_correlation_in_units_of_its_own_uncertainty():
     assert exactness(0.5, np.diag([2.0, 1.0]), np.diag([1e-4, 1e-4])) == pytest.approx(50)
     assert exactness(-0.5, np.eye(2), np.eye(2)) == 0
     assert exactness(0.5, np.eye(2), np.full((2, 2), np.inf)) == 0
+
+
+# --- what the parts of the frame say ----------------------------------------------------------------------------------
+
+UNANIMOUS = Votes(agreeing=0.9, middle=40.0, preferring=0.9, rival=None, against=0.0, better=False)
+
+
+def test_without_a_rival_nothing_is_contested():
+    assert contested(UNANIMOUS) is None
+    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.09)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "change"),
+    [
+        ("no correlation", {"middle": 1.5}),
+        ("ambiguous", {"rival": (3.0, 4.0), "against": 0.3}),
+        ("ambiguous", {"rival": (3.0, 4.0), "against": 0.11, "preferring": 0.5}),
+        ("ambiguous", {"better": True}),
+    ],
+)
+def test_each_objection_has_its_status_and_a_sentence(status, change):
+    found, message = contested(UNANIMOUS._replace(**change))
+    assert found == status
+    assert len(message.split()) > 8
+    assert "{" not in message
+
+
+def test_a_minority_of_a_few_tiles_and_a_majority_with_few_against_are_left_alone():
+    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.11, preferring=0.8)) is None
+    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.03, preferring=0.1, agreeing=0.1)) is None
+
+
+def test_a_rival_is_named_in_pixels_of_the_images():
+    assert (
+        "(12, -8) px, fits 40% of the frame"
+        in contested(UNANIMOUS._replace(rival=(3.0, -2.0), against=0.4), scale=4)[1]
+    )
