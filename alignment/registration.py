@@ -73,6 +73,8 @@ _REPEATING = 0.7
 _REPEATING_ITSELF = 0.85
 # the tiles vote on the finest level that is not larger than this along its short side
 _VOTING = 400
+# a correlation of images that are the same
+_SAME = 0.99
 # how much smaller a coarser level's standard error must be to be preferred
 _MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
@@ -435,10 +437,21 @@ def _choose(levels: list[_Pair], options: _Options) -> Registration:
     for attempt in _attempts(levels, options):
         found = _asked_of_tiles(levels, attempt, options)
         if found.success and (first is None or _sure(found)):
-            return found
+            return _unless_the_same(levels, found, options)
         first = first or found
     assert first is not None
     return first
+
+
+def _unless_the_same(levels: list[_Pair], found: Registration, options: _Options) -> Registration:
+    """Return a result, unless the grey levels fit exactly and do not tell: then a part of what they show tells no more.
+
+    The edges of stripes, as the grid of pixels sees them, may differ along the stripes.
+    """
+    if found.options["features"] == "intensity":
+        return found
+    plain = _attempt(levels, replace(options, features="intensity"))
+    return plain if plain.ncc >= _SAME and plain.status in ("flat", "ambiguous") else found
 
 
 def _asked_of_tiles(levels: list[_Pair], found: Registration, options: _Options) -> Registration:

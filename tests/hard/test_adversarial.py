@@ -69,3 +69,21 @@ def test_a_rival_outside_of_max_shift_does_not_count():
     near = al.register(cut(wide), both, init=(14, -9), max_shift=6)
     assert np.hypot(near.dx - 14, near.dy + 9) < 0.5
     assert "(-12, 10) px" not in near.message
+
+
+@pytest.mark.parametrize("period", [3.1, 5.7, 7.0, 11.3])
+@pytest.mark.parametrize("degrees", [20, 55, 100, 145])
+def test_the_edges_of_stripes_told_a_displacement_along_them(degrees, period):
+    """As the grid of pixels sees them, the edges of oblique stripes change along the stripes; the stripes do not."""
+    y, x = np.mgrid[0:128, 0:128]
+    phase = 2 * np.pi * (np.cos(np.radians(degrees)) * x + np.sin(np.radians(degrees)) * y) / period
+    found = al.register(0.5 + 0.4 * np.sin(phase), 0.5 + 0.4 * np.sin(phase - 2.2))
+    assert not found.success, str(found)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 8])
+def test_the_fine_structure_of_a_checkerboard_told_which_square(size):
+    y, x = np.mgrid[0:160, 0:240]
+    squares = ((y // size + x // size) % 2).astype(float)
+    found = al.register(squares[:, :200], squares[:, 40:])
+    assert not found.success, str(found)
