@@ -2,7 +2,8 @@
 
     pytest benchmarks/test_speed.py --benchmark-group-by=group [--benchmark-json FILE]
 
-The largest size is left to `speed.py`, where a run stays short.
+The largest size, plates of full size, memory, and what needs processes of its own are left to `speed.py`, where a run
+stays short.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +21,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import speed
 
-GROUPS: list[tuple[str, Callable[[], speed.Group]]] = [
-    *(
-        (f"{size[0]} x {size[1]}, {dtype}", lambda size=size, dtype=dtype: speed.objectives(size, dtype))
-        for size in speed.SIZES[:2]
-        for dtype in ("float32", "float64")
-    ),
-    ("steps", speed.steps),
-    ("registration", speed.registration),
-    ("exhaustive", speed.exhaustive),
+SIZES = speed.SIZES[:2]
+MAKERS: list[Callable[[], speed.Group]] = [
+    *(partial(speed.objectives, size, dtype) for size in SIZES for dtype in ("float32", "float64")),
+    *(partial(speed.threads, size) for size in SIZES),
+    partial(speed.published, None),
+    speed.steps,
+    speed.registration,
+    speed.exhaustive,
 ]
 if importlib.util.find_spec("torch"):
-    GROUPS.append(("autograd", lambda: speed.autograd(speed.SIZES[0])))
+    MAKERS.append(partial(speed.autograd, SIZES[0]))
 CALLS = [
-    pytest.param(title, name, call, id=f"{title}: {name}")
-    for title, make in GROUPS
-    for name, call in make().calls.items()
+    pytest.param(group.title, name, call, id=f"{group.title}: {name}")
+    for group in (make() for make in MAKERS)
+    for name, call in group.calls.items()
 ]
 
 
