@@ -39,7 +39,7 @@ _MOST_NOISE = 0.9
 _MOST_HIDDEN = 0.1
 # rows that a pass adds up at a time, and the pixels from which on threads are worth their start
 _BAND = 400
-_WORTH_THREADS = 1 << 20
+_WORTH_THREADS = 1 << 22
 # zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
 _BORDER = 2 * REACH + 1
 
@@ -387,14 +387,14 @@ class Objective(ABC):
 
         The bands are the same however many threads there are, and are added up in the same order.
         """
-        first, last = int(rectangles[:, 0].min()), int(rectangles[:, 1].max())
-        if last - first <= _BAND:
+        first, last, left, right = _around(rectangles)
+        if last - first <= _BAND or (last - first) * (right - left) < _WORTH_THREADS:
             return run(rectangles)
         bands = []
         for y in range(first, last, _BAND):
             bands.append(rectangles.copy())
             bands[-1][:, :2] = rectangles[:, :2].clip(y, y + _BAND)
-        if self.threads == 1 or (last - first) * int(np.ptp(rectangles[:, 2:])) < _WORTH_THREADS:
+        if self.threads == 1:
             return np.asarray(sum(run(band) for band in bands))
         with ThreadPoolExecutor(min(self.threads, len(bands))) as pool:
             return np.asarray(sum(pool.map(run, bands)))
@@ -654,7 +654,7 @@ class MSE(Objective):
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
     threads : int
-        How many threads share a pass over images of a million pixels or more; it changes no bit of the result.
+        How many threads share a pass over images of four million pixels or more; it changes no bit of the result.
 
     Raises
     ------
@@ -792,7 +792,7 @@ class NCC(Objective):
         The standard deviation of independent noise in the images (the reference's first), in grey levels, whose share
         is taken off the moments of the cells; see `noise_of`. Without it the minimum is pulled towards half pixels.
     threads : int
-        How many threads share a pass over images of a million pixels or more; it changes no bit of the result.
+        How many threads share a pass over images of four million pixels or more; it changes no bit of the result.
 
     Raises
     ------
@@ -1045,6 +1045,9 @@ def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
 
 def _around(rectangles: NDArray[np.int64]) -> Window:
     """Return the smallest rectangle that holds all of some."""
+    if len(rectangles) == 1:
+        top, bottom, left, right = rectangles[0].tolist()
+        return top, bottom, left, right
     top, _, left, _ = rectangles.min(axis=0).tolist()
     _, bottom, _, right = rectangles.max(axis=0).tolist()
     return top, bottom, left, right

@@ -75,6 +75,8 @@ _REPEATING_ITSELF = 0.85
 _VOTING = 400
 # a correlation of images that are the same
 _SAME = 0.99
+# pixels from which on a thread is worth its start
+_WORTH_THREADS = 1 << 20
 # how much smaller a coarser level's standard error must be to be preferred
 _MARKEDLY = 0.8
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
@@ -672,7 +674,7 @@ def _reach(max_shift: float | tuple[float, float] | None, shape: tuple[int, ...]
 
 def _each(function: Callable[[Masked], T], pair: _Pair, options: _Options) -> list[T]:
     """Apply a function to both images, side by side if there are threads: the kernels let go of Python's lock."""
-    if options.threads == 1:
+    if options.threads == 1 or pair[0].image.size < _WORTH_THREADS:
         return [function(image) for image in pair]
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(function, pair))
@@ -705,9 +707,12 @@ def _featured(pair: _Pair, options: _Options) -> _Pair:
 
 def _structure(image: Masked, featured: Masked, reach: int) -> Masked:
     """Return what a filter makes of an image, or nothing if that is only its rounding, as the edges of a ramp are."""
-    inside = np.s_[reach:-reach, reach:-reach]
-    rounding = 16 * np.finfo(image.image.dtype).eps * np.abs(image.image).max()
-    if featured.image[inside].size and featured.image[inside].std(dtype=np.float64) <= rounding:
+    levels = featured.image[reach:-reach, reach:-reach]
+    rounding = 16 * np.finfo(image.image.dtype).eps * max(float(image.image.max()), -float(image.image.min()))
+    sparse = levels[::8, ::8]
+    if levels.size and sparse.std(dtype=np.float64) * math.sqrt(sparse.size / levels.size) > rounding:
+        return featured  # the others cannot bring the scatter of all below that
+    if levels.size and levels.std(dtype=np.float64) <= rounding:
         return Masked(np.zeros_like(featured.image), featured.mask)
     return featured
 
