@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  alignment colorize plate.jpg\n"
         "  alignment register reference.tif moving.tif --json\n"
         "  alignment stack movie.tif -o still.tif --table drift.csv\n\n"
-        "to learn the mathematics: the notebooks of the project, from 01, one pixel, to 10, a glass plate of your own;\n"
+        "to learn the mathematics: the notebooks of the project, from one pixel to a glass plate of your own;\n"
         "the published experiments: alignment study",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
