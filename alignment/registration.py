@@ -436,23 +436,25 @@ def register(
 def _choose(levels: list[_Pair], options: _Options) -> Registration:
     """Return the first attempt that converges; one after the first has to be well determined as well."""
     first: Registration | None = None
+    plain: Registration | None = None  # of the grey levels
     for attempt in _attempts(levels, options):
+        plain = attempt if attempt.options["features"] == "intensity" else plain
         found = _asked_of_tiles(levels, attempt, options)
         if found.success and (first is None or _sure(found)):
-            return _unless_the_same(levels, found, options)
+            if found.options["features"] == "intensity":
+                return found
+            plain = plain or _attempt(levels, replace(options, features="intensity"))
+            return _unless_the_same(found, plain)
         first = first or found
     assert first is not None
     return first
 
 
-def _unless_the_same(levels: list[_Pair], found: Registration, options: _Options) -> Registration:
+def _unless_the_same(found: Registration, plain: Registration) -> Registration:
     """Return a result, unless the grey levels fit exactly and do not tell: then a part of what they show tells no more.
 
     The edges of stripes, as the grid of pixels sees them, may differ along the stripes.
     """
-    if found.options["features"] == "intensity":
-        return found
-    plain = _attempt(levels, replace(options, features="intensity"))
     return plain if plain.ncc >= _SAME and plain.status in ("flat", "ambiguous") else found
 
 

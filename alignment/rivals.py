@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bilinear import shift
+from .lengths import fast_length
 from .pyramid import Masked, halve, smooth
 
 Array = NDArray[np.float64]
@@ -234,7 +235,8 @@ class _Surfaces:
 
     def __init__(self, tiles: _Tiles, at: tuple[float, float]) -> None:
         (my, mx), (height, width) = tiles.margin, tiles.u.shape
-        self.inside = np.s_[my : my + _short_length(height - 2 * my), mx : mx + _short_length(width - 2 * mx)]
+        rows, columns = (fast_length(n - 2 * m, step=-1) for n, m in ((height, my), (width, mx)))
+        self.inside = np.s_[my : my + rows, mx : mx + columns]
         u, v = tiles.u[self.inside], tiles.v[self.inside]
         self.shape, self.at = u.shape, at
         self.dy, self.dx = ((np.arange(n) + n // 2) % n - n // 2 for n in u.shape)
@@ -318,21 +320,3 @@ def _beyond_chance(tiles: int, rivals: int) -> int:
         count += 1
         term *= mean / count
     return count
-
-
-def _short_length(most: int) -> int:
-    """Return the largest length up to `most` that has no prime factor above 5.
-
-    Examples
-    --------
-    >>> _short_length(107), _short_length(128)
-    (100, 128)
-    """
-    while True:
-        rest = most
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return most
-        most -= 1

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from . import _checks
 from ._checks import Image, InputError, Mask
 from .cells import lowest
+from .lengths import fast_length
 from .losses import Objective
 
 Array = NDArray[np.float64]
@@ -125,7 +126,7 @@ class _Sums:
     ) -> None:
         self.max_shift = max_shift
         height, width = B.shape
-        self.size = _fast_length(height + max_shift[1]), _fast_length(width + max_shift[0])
+        self.size = fast_length(height + max_shift[1]), fast_length(width + max_shift[0])
         # digits are lost to the offset of the grey levels, and MSE only needs the two offsets to be the same
         offset = B.dtype.type(B.mean(dtype=np.float64))
         A, B = A - offset, B - offset
@@ -353,21 +354,3 @@ def wrapped(kind: type[Objective], reference: Image, moving: Image, *, max_shift
 def _lags(most: int) -> NDArray[np.int64]:
     """Return -most, ..., most."""
     return np.arange(-most, most + 1)
-
-
-def _fast_length(least: int) -> int:
-    """Return the smallest length from `least` on that has no prime factor above 5.
-
-    Examples
-    --------
-    >>> _fast_length(97), _fast_length(128)
-    (100, 128)
-    """
-    while True:
-        rest = least
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return least
-        least += 1
