@@ -194,9 +194,9 @@ class Template:
             products = sums[:-2] - grey * sight.total
             fx, fy, rise = _kernels.climb(_placed(products), sight.variance, _HOLDS, _STILL, _STEPS)
             if rise > 0:
-                ncc = min(rise / math.sqrt(squares), 1.0)
+                ncc = min(float(rise) / math.sqrt(squares), 1.0)
                 parts = _by_strips(sight, levels, float(offset) + grey, self._kernel) if strips else None
-                return Look(kx + fx, ky + fy, ncc, sight, (fx, fy), products, squares, parts)
+                return Look(kx + float(fx), ky + float(fy), ncc, sight, (fx, fy), products, squares, parts)
             if math.isnan(fx):
                 return None
             kx, ky = kx + round(fx), ky + round(fy)
