@@ -683,3 +683,87 @@ def climb(products, variance, holds, still, steps):
         if max(abs(x), abs(y)) > holds:
             return min(max(x, -3.0), 3.0), min(max(y, -3.0), 3.0), 0.0
     return np.nan, np.nan, 0.0
+
+
+@_jit
+def _loss_in_cell(numerator, form, spread, floor, a, b):
+    """Return a loss, v or -c / sqrt(v spread), with both derivatives; NaN where v is not above the floor."""
+    v, va, vb, _, _, _ = _polynomial(form, a, b)
+    if not v > floor:
+        return np.nan, np.nan, np.nan
+    if spread == 0:
+        return max(v, 0.0), va, vb
+    c, ca, cb, _, _, _ = _polynomial(numerator, a, b)
+    factor = -1 / np.sqrt(v * spread)
+    return factor * c, factor * (ca - c * va / (2 * v)), factor * (cb - c * vb / (2 * v))
+
+
+@_jit
+def _remembered_step(adam, constants, memory, i, gradient):
+    """Return a step along one axis by Adam, or by gradient descent with momentum, and keep what the law remembers."""
+    if not adam:
+        memory[i] = constants[1] * memory[i] - constants[0] * gradient
+        return memory[i]
+    rate, beta1, beta2, epsilon = constants
+    memory[i] = beta1 * memory[i] + (1 - beta1) * gradient
+    memory[i + 2] = beta2 * memory[i + 2] + (1 - beta2) * gradient * gradient
+    m_hat = memory[i] / (1 - beta1 ** memory[4])
+    v_hat = memory[i + 2] / (1 - beta2 ** memory[4])
+    return -rate * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+@_jit
+def descend_in_cell(polynomials, cell, adam, constants, memory, place, scale, tolerance, rows):
+    r"""Take steps by gradient descent or Adam for as long as they stay in one cell, on its polynomials alone.
+
+    Parameters
+    ----------
+    polynomials : (numerator, form, spread, floor)
+        The coefficients [q, p] of :math:`a^p b^q` of two polynomials c and v, float64 arrays of shape (3, 3) and
+        (5, 5); 0 for the loss v, else s for the loss :math:`-c / \sqrt{v s}`; and the v below which it is undefined.
+    cell : (kx, ky, lower, upper)
+        The displacement of the corner (a, b) = (0, 0), and whether the lower and the upper borders belong to the cell.
+    adam : bool
+        Which of the two laws to follow; see `descent.Adam` and `descent.GradientDescent`.
+    constants : float64 array of shape (4,)
+        Learning rate, beta1, beta2, epsilon; or learning rate and momentum.
+    memory : float64 array of shape (5,)
+        What the law remembers along x and y: the mean of the gradient, or the velocity; the mean of its square; and
+        how many steps there were.
+    place : float64 array of shape (5,)
+        The displacement, the gradient there, and the length of the last step in pixels.
+    scale : (float, float)
+        Pixels in one unit of the coordinates that the law works in.
+    tolerance : float
+        A step shorter than this many pixels is the last.
+    rows : float64 array of shape (N, 5)
+        The displacement, loss and gradient after each step are written here, N at the most.
+
+    Returns
+    -------
+    (int, bool)
+        How many steps stayed in the cell; and whether one more was taken, out of the cell or to where the loss is
+        undefined. Then `place` and `memory` are those after it, without a gradient.
+    """
+    numerator, form, spread, floor = polynomials
+    kx, ky, lower, upper = cell
+    for n in range(rows.shape[0]):
+        memory[4] += 1
+        step_x = scale[0] * _remembered_step(adam, constants, memory, 0, scale[0] * place[2])
+        step_y = scale[1] * _remembered_step(adam, constants, memory, 1, scale[1] * place[3])
+        place[0] += step_x
+        place[1] += step_y
+        place[4] = np.hypot(step_x, step_y)
+        a, b = place[0] - kx, place[1] - ky
+        inside = (a > 0 or (lower and a == 0)) and (a < 1 or (upper and a == 1))
+        inside = inside and (b > 0 or (lower and b == 0)) and (b < 1 or (upper and b == 1))
+        if not inside:
+            return n, True
+        loss, slope_x, slope_y = _loss_in_cell(numerator, form, spread, floor, a, b)
+        if np.isnan(loss):
+            return n, True
+        place[2], place[3] = slope_x, slope_y
+        rows[n, 0], rows[n, 1], rows[n, 2], rows[n, 3], rows[n, 4] = place[0], place[1], loss, slope_x, slope_y
+        if place[4] < tolerance:
+            return n + 1, False
+    return rows.shape[0], False

@@ -61,6 +61,25 @@ class Point(NamedTuple):
     bb: float
 
 
+class Polynomials(NamedTuple):
+    """A loss on a cell as compiled code takes it: v, or :math:`-c / (v s)^{1/2}`, where v is above a floor.
+
+    Attributes
+    ----------
+    numerator, form : ndarray of shape (3, 3), (5, 5)
+        The coefficients [q, p] of :math:`a^p b^q` in c and v.
+    spread : float
+        s, or 0 for the loss v.
+    floor : float
+        Up to this v the loss is undefined.
+    """
+
+    numerator: Array
+    form: Array
+    spread: float
+    floor: float
+
+
 class Moments(Protocol):
     """What describes a loss on a cell."""
 
@@ -72,6 +91,10 @@ class Moments(Protocol):
 
     def on_grid(self) -> Array:
         """Return the loss on the grid of `GRID` by `GRID`, element [i, j] at a = GRID[i], b = GRID[j]."""
+
+    @property
+    def polynomials(self) -> Polynomials:
+        """The loss as compiled code takes it."""
 
 
 def weights(a: ArrayLike, b: ArrayLike) -> Weights:
@@ -156,6 +179,12 @@ class Biquadratic:
         values: Array = _POWERS @ np.array(self._K) @ _POWERS.T
         return values
 
+    def coefficients(self) -> Array:
+        """Return the coefficients [q, p] of :math:`a^p b^q`: shape (5, 5), the last two rows and columns zero."""
+        K = np.zeros((5, 5))
+        K[:3, :3] = np.array(self._K).T
+        return K
+
     def at(self, a: float, b: float) -> Point:
         """Return the value and the derivatives at one point, by Horner's rule along b, then a."""
         (k00, k01, k02), (k10, k11, k12), (k20, k21, k22) = self._K
@@ -213,6 +242,11 @@ class MomentsMSE:
     def on_grid(self) -> Array:
         """Return the same on the grid."""
         return self._polynomial.on_grid()
+
+    @cached_property
+    def polynomials(self) -> Polynomials:
+        """The MSE as compiled code takes it."""
+        return Polynomials(np.zeros((3, 3)), self._polynomial.coefficients(), 0.0, -math.inf)
 
     @cached_property
     def _polynomial(self) -> Biquadratic:
@@ -316,6 +350,13 @@ class MomentsNCC:
         defined = v > self.rounding
         values = -c / np.sqrt(np.where(defined, v, 1.0) * self.variance_b)
         return np.where(defined, values, 0.0)
+
+    @cached_property
+    def polynomials(self) -> Polynomials:
+        """The negative NCC as compiled code takes it."""
+        c0, c1, c2, c3 = self._linear
+        numerator = np.array([[c0, c1, 0.0], [c2, c3, 0.0], [0.0, 0.0, 0.0]])
+        return Polynomials(numerator, self._polynomial.coefficients(), float(self.variance_b), float(self.rounding))
 
     @cached_property
     def _polynomial(self) -> Biquadratic:

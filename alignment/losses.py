@@ -20,6 +20,7 @@ from . import _checks, _kernels
 from ._checks import Image, Mask, UndefinedLossError
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
+from .descent import Law
 from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
 from .noise import estimate_noise
 from .pyramid import Masked, smoothing_taps
@@ -310,6 +311,58 @@ class Objective(ABC):
             self.passes += 1
             self._cells[key] = self._moments(Cell(kx, 0.0), Cell(ky, 0.0))
         return self._cells[key]
+
+    def descend_in_cell(
+        self,
+        place: NDArray[np.float64],
+        law: Law,
+        memory: NDArray[np.float64],
+        scale: NDArray[np.float64],
+        rows: NDArray[np.float64],
+        tolerance: float,
+    ) -> tuple[int, bool]:
+        """Take steps by a law of descent as long as they stay in the cell of a displacement, without a pass.
+
+        Parameters
+        ----------
+        place : ndarray of shape (5,)
+            The displacement, the gradient there and the length of the last step, in and out.
+        law : Law
+            What the rule is in numbers.
+        memory : ndarray of shape (5,)
+            What the rule remembers, in and out; zeros at first.
+        scale : ndarray of shape (2,)
+            Pixels in one unit of the rule's coordinates.
+        rows : ndarray of shape (N, 5)
+            Takes the displacement, loss and gradient after each step.
+        tolerance : float
+            Pixels; a shorter step is the last.
+
+        Returns
+        -------
+        steps : int
+            How many rows were written.
+        left : bool
+            Whether `place` is one more step ahead, in another cell or where the loss is undefined, and the gradient in
+            it is void.
+        """
+        x, y = self._locate(float(place[0])), self._locate(float(place[1]))
+        # on a border "central" is the mean of two cells: no cell's own
+        cell = float(x.whole), float(y.whole), self._sides == ("right",), self._sides == ("left",)
+        moments = self.cell(x.whole, y.whole).polynomials
+        steps, left = _kernels.descend_in_cell(
+            tuple(moments),
+            cell,
+            law.adam,
+            np.array(law.constants),
+            memory,
+            place,
+            tuple(scale.tolist()),
+            tolerance,
+            rows,
+        )
+        self.evaluations += steps
+        return steps, left
 
     def reference_variance(self) -> float:
         """Return the variance of the reference's grey levels over the domain."""

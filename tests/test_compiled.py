@@ -96,9 +96,15 @@ PROGRAM = """
                 al.register(B, A, loss=loss, kernel="hat", method="newton", **masks)
         for kernel in (None, al.Gaussian(0.8)):
             al.shift(B, 0.5, 0.5) if kernel is None else al.shift(B, 0.5, 0.5, kernel=kernel)
+    for rule in (al.Adam(0.1), al.GradientDescent(1)):
+        for loss in (al.MSE(B, A), al.NCC(B, A)):
+            al.minimise(loss, rule, tolerance=1e-3)
+            al.minimise(loss, rule, callback=lambda *row: None)
     al.register_stack(np.stack([B, A, B]), to="mean")
     al.register_stack(np.stack([B, A, B]).astype(np.uint16), to="first")
-    compiled = {n: k for n, k in vars(_kernels).items() if hasattr(k, "signatures") and k.signatures}
+    # those with an underscore are parts of others, and are listed only where nothing was found in the cache
+    kernels = {n: k for n, k in vars(_kernels).items() if not n.startswith("_") and hasattr(k, "signatures")}
+    compiled = {n: k for n, k in kernels.items() if k.signatures}
     print(json.dumps({name: len(kernel.signatures) for name, kernel in compiled.items()}))
 """
 
@@ -107,6 +113,6 @@ def test_kernels_are_few_and_so_are_their_variants():
     """Each costs a new user a second of compiling: images of one layout, in two dtypes, with or without masks."""
     program = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
     counts = json.loads(subprocess.run(program, capture_output=True, text=True, check=True, timeout=600).stdout)
-    assert len(counts) <= 10, counts
+    assert len(counts) <= 11, counts
     assert max(counts.values()) <= 4, counts
-    assert sum(counts.values()) <= 28, counts
+    assert sum(counts.values()) <= 29, counts

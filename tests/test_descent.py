@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -9,7 +10,10 @@ import pytest
 
 from alignment import descent
 from alignment._checks import InputError
-from alignment.descent import Adam, GradientDescent, minimise
+from alignment.descent import TRACE, Adam, GradientDescent, minimise
+from alignment.losses import MSE, NCC
+
+LOSSES = {"mse": MSE, "ncc": NCC}
 
 
 class Bowl:
@@ -385,6 +389,95 @@ def test_a_descent_through_images(objective, scene):
         result = minimise(made, Adam(0.1), steps=150)
         assert (result.dx, result.dy) == pytest.approx((1.3, -0.8), abs=0.02)
         assert result.success
+
+
+class Plain:
+    """An objective that shows nothing but values and slopes, so that a descent asks its rule for every step."""
+
+    def __init__(self, wrapped):
+        self.value_and_gradient = wrapped.value_and_gradient
+        self.hessian = wrapped.hessian
+        self.pixels_per_unit = wrapped.pixels_per_unit
+
+
+class Slower(GradientDescent):
+    """Not the law of its base class."""
+
+    def update(self, state, gradient):
+        step, state = super().update(state, gradient)
+        return step / 2, state
+
+
+def waves(shift=0.0):
+    y, x = np.mgrid[0:24, 0:30].astype(float)
+    x, y = x - shift, y + shift / 2
+    return np.sin(x / 4) * np.cos(y / 5) + 0.3 * np.sin(x + y / 2)
+
+
+@pytest.mark.parametrize("side", ["right", "left", "central"])
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+@pytest.mark.parametrize(
+    ("rule", "units"),
+    [
+        (GradientDescent(2.0), "pixels"),
+        (GradientDescent(0.5, momentum=0.8), "pixels"),
+        (Adam(0.05), "pixels"),
+        (Adam(0.01, beta1=0.7, beta2=0.9, epsilon=1e-3), "normalised"),
+        (Slower(4.0), "pixels"),
+    ],
+)
+def test_steps_within_a_cell_are_those_of_the_rule(rule, units, loss, side):
+    """Compiled code walks through the cells; it walks where the rule, asked step by step, would."""
+    made = LOSSES[loss](waves(), waves(1.6), domain=(4, 20, 4, 26), side=side)
+    start = (-1.0, 0.5)  # on a border between cells
+    by_cells, by_steps = (minimise(obj, rule, start=start, steps=60, units=units) for obj in (made, Plain(made)))
+    for name in TRACE.names:
+        np.testing.assert_allclose(by_cells.trace[name], by_steps.trace[name], rtol=1e-7, atol=1e-8, err_msg=name)
+    assert by_cells.status == by_steps.status
+    assert len({(math.floor(dx), math.floor(dy)) for dx, dy in by_cells.trace[["dx", "dy"]].tolist()}) > 1
+
+
+def test_steps_within_a_cell_stop_at_the_tolerance():
+    made = MSE(waves(), waves(0.6), domain=(4, 20, 4, 26))
+    by_cells, by_steps = (minimise(obj, GradientDescent(2.0), steps=900, tolerance=1e-5) for obj in (made, Plain(made)))
+    assert by_cells.status == by_steps.status == "converged"
+    assert len(by_cells.trace) == len(by_steps.trace) > 5
+    assert (by_cells.dx, by_cells.dy) == pytest.approx((by_steps.dx, by_steps.dy), abs=1e-9)
+
+
+def test_a_callback_changes_no_step(objective):
+    made, seen = objective("ncc", waves(), waves(1.6), domain=(4, 20, 4, 26)), []
+    watched = minimise(made, Adam(0.1), steps=40, callback=lambda *row: seen.append(row))
+    alone = minimise(made, Adam(0.1), steps=40)
+    np.testing.assert_array_equal(watched.trace, alone.trace)
+    assert seen == watched.trace[["step", "dx", "dy", "loss"]].tolist()
+
+
+def test_a_walk_counts_its_evaluations_and_hardly_any_pass():
+    made = MSE(waves(), waves(0.6), domain=(4, 20, 4, 26))
+    minimise(made, GradientDescent(1e-3), start=(0.5, -0.5), steps=3000)
+    assert made.evaluations == 3001
+    assert made.passes == 1
+
+
+def test_a_step_to_where_the_correlation_is_undefined_leaves_the_cell():
+    """Half way between the columns of a comb, whose mean is the same everywhere."""
+    made = NCC(waves(), np.tile([1.0, -1.0], (24, 15)), domain=(4, 20, 4, 26))
+    for slope, expected in ((-0.2, (1, False)), (-0.25, (0, True))):
+        place, rows = np.array([0.25, 0.5, slope, 0.0, np.inf]), np.empty((1, 5))
+        found = made.descend_in_cell(place, GradientDescent(1.0).law(), np.zeros(5), np.ones(2), rows, 0.0)
+        assert found == expected
+        assert place[0] == 0.25 - slope
+
+
+def test_a_walk_into_a_cell_where_the_correlation_is_undefined_says_so():
+    """Left of its last columns the moving image is flat."""
+    moving = np.where(np.arange(30) < 24, 5.0, waves())
+    made = NCC(waves(), moving, domain=(4, 20, 20, 26))
+    for obj in (made, Plain(made)):
+        result = minimise(obj, GradientDescent(1e9), start=(-1.5, 0.5), steps=5)
+        assert result.status == "undefined"
+        assert "step 1 led to" in result.message
 
 
 def test_looking_beyond_the_last_step_is_no_error():
