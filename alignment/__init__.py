@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .bilinear import shift, shift_gradients, theta
     from .bound import cramer_rao
     from .descent import Adam, Descent, GradientDescent, Newton, minimise
+    from .exhaustive import Minimum, global_minimum
     from .gaussian import Gaussian
     from .gradcheck import GradientCheck, check_gradient
     from .imagefiles import read_image, write_image
@@ -49,6 +50,8 @@ _HOME = {
     "GradientDescent": "descent",
     "Adam": "descent",
     "Newton": "descent",
+    "global_minimum": "exhaustive",
+    "Minimum": "exhaustive",
     "Gaussian": "gaussian",
     "check_gradient": "gradcheck",
     "GradientCheck": "gradcheck",
@@ -84,6 +87,9 @@ __all__ = [  # noqa: RUF022  (grouped by theme)
     "GradientDescent",
     "Adam",
     "Newton",
+    # the lowest point of a whole box
+    "global_minimum",
+    "Minimum",
     # gradient checks
     "check_gradient",
     "GradientCheck",

@@ -222,8 +222,7 @@ class Objective(ABC):
 
     def correlation(self, dx: float, dy: float) -> float:
         """Return the correlation coefficient of the images there, whatever this objective minimises."""
-        both = Masked(self._B, self._pixels_used[0]), Masked(self._A, self._pixels_used[1])
-        twin = NCC.of(*both, domain=self.domain, kernel=self.kernel)
+        twin = NCC.of(*self.images, domain=self.domain, kernel=self.kernel)
         return -twin.value(dx, dy)
 
     def __call__(self, dx: float, dy: float) -> float:
@@ -311,6 +310,16 @@ class Objective(ABC):
             self.passes += 1
             self._cells[key] = self._moments(Cell(kx, 0.0), Cell(ky, 0.0))
         return self._cells[key]
+
+    @property
+    def images(self) -> tuple[Masked, Masked]:
+        """The reference and the moving image, with what of them may be used."""
+        return Masked(self._B, self._pixels_used[0]), Masked(self._A, self._pixels_used[1])
+
+    @property
+    def corrected(self) -> bool:
+        """Whether the images' noise is taken off the moments of the cells."""
+        return self._noise is not None
 
     def descend_in_cell(
         self,

@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 import alignment as al
+from alignment.lengths import fast_length
 
 Image = NDArray[Any]
 Call = Callable[[], object]
@@ -270,21 +271,28 @@ def registration(shape: tuple[int, int] = (333, 375)) -> Group:
 
 
 def exhaustive(shape: tuple[int, int] = (333, 375)) -> Group:
-    """The exhaustive search over +-15 px, and the transforms in it, over one fused evaluation."""
-    from alignment.search import all_lags
+    """The lowest point of all the cells within +-15 px, and the transforms in it, over one fused evaluation."""
+    from alignment.exhaustive import CellBox
 
     reference, moving = al.datasets.shifted_pair(9.3, -6.7, shape=shape, area=1, noise=0.01, dtype="float32")
-    fused = al.NCC(reference, moving, domain="interior", evaluation="direct")
+    domain = (16, shape[0] - 16, 16, shape[1] - 16)
+    fused = al.NCC(reference, moving, domain=domain, evaluation="direct")
+    objective = al.NCC(reference, moving, domain=domain)
+    field, window = np.zeros((shape[0] - 2, shape[1] - 2)), np.zeros((shape[0] - 32, shape[1] - 32))
+    length = [fast_length(n) for n in field.shape]
+    spectrum = np.fft.rfft2(field, length)
     return Group(
         f"{_size(shape)}: exhaustive search over +-15 px, over one evaluation of NCC",
         {
             "one evaluation": _evaluation(fused),
-            "register, exhaustive": lambda: al.register(reference, moving, method="exhaustive", max_shift=15),
+            "global_minimum": lambda: al.global_minimum(objective, max_shift=15),
+            "all cells of the box": lambda: CellBox(objective, (15, 15)),
+            "its three Fourier transforms": lambda: [
+                np.fft.rfft2(field, length), np.fft.rfft2(window, length), np.fft.irfft2(spectrum, length)],
             "register": lambda: al.register(reference, moving, max_shift=15),
-            "all whole displacements": lambda: all_lags(reference, moving, max_shift=(15, 15)),
-            "three Fourier transforms": lambda: [np.fft.rfft2(reference) for _ in range(3)],
+            "register, exhaustive": lambda: al.register(reference, moving, method="exhaustive", max_shift=15),
         },
-    )
+    )  # fmt: skip
 
 
 def python(*words: str, env: dict[str, str] | None = None) -> Call:

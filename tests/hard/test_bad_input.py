@@ -300,6 +300,7 @@ CALLS = {
     "Newton": (al.Newton, {}),
     "minimise": (al.minimise, {"obj": Bowl(), "rule": al.GradientDescent(0.1)}),
     "minimise, Newton": (al.minimise, {"obj": Bowl(), "rule": al.Newton(), "tolerance": 1e-3}),
+    "global_minimum": (al.global_minimum, {"objective": al.NCC(REFERENCE, MOVING), "max_shift": 2}),
     "check_gradient": (al.check_gradient, {"value_and_gradient": parabola, "at": (1.0, 2.0)}),
     "estimate_noise": (al.estimate_noise, {"image": REFERENCE}),
     "cramer_rao": (al.cramer_rao, {"image": REFERENCE, "noise": 0.01}),
@@ -362,7 +363,7 @@ def test_every_argument_with_every_hostile_value(name, parameter, tmp_path, monk
 
 
 def test_no_public_function_is_left_out():
-    results = {"Descent", "GradientCheck", "LocalDisplacements", "Colorization", "InputError"}
+    results = {"Descent", "GradientCheck", "Minimum", "LocalDisplacements", "Colorization", "InputError"}
     elsewhere = {"write_image"}  # in test_bad_files.py and test_writes.py
     public = {name for name in al.__all__ if callable(getattr(al, name))}
     assert public - {name.split(".")[0] for name in CALLS} == results | elsewhere
