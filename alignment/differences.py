@@ -2,16 +2,16 @@ r"""The slope of a function along a line, from its values alone, and how far it 
 
 A numerical derivative is easy; knowing its error is the work. It is done in three moves:
 
-1. `sweep` takes differences on both sides over ten decades of steps, and measures the scatter of the value;
-2. `extrapolate` removes the powers of the step one after the other (Richardson), and picks the best number by its
-   own estimate of its error: the *floor*, below which nothing can be said;
-3. `measured_order` and `find_kink` tell why the differences behave as they do.
+1. `sweep`, here, takes differences on both sides over ten decades of steps, and measures the scatter of the value;
+2. `extrapolation.extrapolate` removes the powers of the step one after the other (Richardson), and picks the best
+   number by its own estimate of its error: the *floor*, below which nothing can be said;
+3. `extrapolation.measured_order` and `kinks.find_kink` tell why the differences behave as they do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -24,8 +24,6 @@ Array = NDArray[np.float64]
 Side = Literal["central", "right", "left"]
 
 EPSILON = float(np.finfo(np.float64).eps)
-EXTRAPOLATIONS = 6  # columns of the Richardson table; further ones only amplify rounding
-CONFLICT = 2.0  # two estimates further apart than so many of their errors contradict each other
 MEASURABLE = 30.0  # an error counts as truncation, not rounding, when it exceeds the rounding so many times
 
 # Steps from 0.7 of the argument's scale down to 1e-10 of it. Their ratio is irrational: with halving steps, a wave
@@ -87,6 +85,7 @@ class Function:
 
 
 def _real_dtype(answer: Any, what: str) -> np.dtype[Any]:
+    """Return the dtype of an answer, which has to be one of real numbers."""
     dtype = np.asarray(answer).dtype
     if dtype.kind not in "fiub":
         raise InputError(f"the {what} must consist of real numbers, but has dtype {dtype}; return float64")
@@ -94,6 +93,7 @@ def _real_dtype(answer: Any, what: str) -> np.dtype[Any]:
 
 
 def _one_number(value: Any) -> float:
+    """Return a value as a float."""
     if isinstance(value, float):
         return float(value)
     array = np.asarray(value, dtype=np.float64)
@@ -103,6 +103,7 @@ def _one_number(value: Any) -> float:
 
 
 def _one_per_argument(gradient: Any, size: int) -> Array:
+    """Return a gradient as floats of shape (size,)."""
     array = np.array(gradient, dtype=np.float64)  # a copy: many functions write every gradient into the same buffer
     if array.shape == () and size == 1:
         array = array.reshape(1)
@@ -288,174 +289,35 @@ def _flat_noise(
     )
 
 
-# from differences to a slope
+# what the sweeps tell of the digits
 
 
-@dataclass(frozen=True)
-class Slope:
-    """A slope by extrapolated differences.
-
-    Attributes
-    ----------
-    value, error : float
-        The slope, and an honest estimate of its error.
-    row : int
-        Index of the largest step that it rests on.
-    row_errors : ndarray of shape (m,)
-        The least error among the entries that start at each step.
-    """
+class Rounding(NamedTuple):
+    """The relative rounding of value and gradient where it is coarser than float64, otherwise 0, with notes."""
 
     value: float
-    error: float
-    row: int
-    row_errors: Array
+    gradient: float
+    notes: list[str]
 
 
-def extrapolate(differences: Differences, steps: Array) -> Slope | None:
-    """Extrapolate differences to step zero and choose the entry of the table with the least error.
-
-    The error of an entry is its distance from both parents (Ridders) plus the rounding it inherits. The analytic
-    slopes beside the point go through the same table, not to be believed, but because a function that they do
-    not show as smooth over a step is not resolved by that step. A coarse row must also agree with all finer rows
-    within the errors of both: a step that jumps over a kink or a whole oscillation may look converged, the
-    finer rows know better.
-
-    Returns
-    -------
-    Slope or None
-        None if the function has no finite values to work with.
-
-    Examples
-    --------
-    >>> steps = 0.5 ** np.arange(12)
-    >>> central = (np.exp(steps) - np.exp(-steps)) / (2 * steps)
-    >>> slope = extrapolate(Differences(central, np.cosh(steps), 1e-16 / steps, power=2), steps)
-    >>> bool(abs(slope.value - 1) <= slope.error < 1e-13)
-    True
-    """
-    rows = np.arange(len(steps))
-    table, distance, rounding = _neville(differences.values, differences.rounding, steps, differences.power)
-    # fmax: where the analytic slopes are not known, the differences decide alone
-    errors = np.fmax(distance, _unresolved(differences.slopes, steps, differences.power)) + rounding
-    errors[~(np.isfinite(errors) & np.isfinite(table))] = math.inf
-
-    column = np.argmin(errors, axis=1)
-    error, value = errors[rows, column], table[rows, column]
-    # The differences themselves are held against the next row alone, before rounding blurs them.
-    error[:-1] = np.fmax(error[:-1], np.abs(value[:-1] - value[1:]))
-    usable = np.isfinite(error)
-    if not usable.any():
-        return None
-    agrees = np.abs(value[:, None] - value) <= CONFLICT * (error[:, None] + error)
-    coarser_or_unusable = np.tri(len(steps), dtype=bool) | ~usable
-    trusted = usable & (agrees | coarser_or_unusable).all(axis=1)
-    best = int(np.argmin(np.where(trusted, error, math.inf)))
-    return Slope(float(value[best]), float(error[best]), best, error)
+def missing_digits(function: Function, sweeps: Sequence[Sweep]) -> Rounding:
+    """Find out whether value and gradient carry all the digits of float64."""
+    units, notes = [], []
+    measured = np.concatenate([one.values for one in sweeps]), np.concatenate([one.slopes for one in sweeps])
+    for what, dtype, numbers in zip(("value", "gradient"), function.dtypes, measured, strict=True):
+        unit, name = coarse_unit(numbers)
+        if dtype.kind == "f" and dtype.itemsize < 8:
+            unit, name = float(np.finfo(dtype).eps), dtype.name
+        units.append(unit)
+        if unit > 0.0:
+            notes.append(
+                f"the {what} carries the digits of {name} only (rounded to {unit:.1e} of its size), and the floor "
+                f"rises accordingly; return float64 to see more"
+            )
+    return Rounding(units[0], units[1], notes)
 
 
-def _neville(first: Array, first_rounding: Array, steps: Array, power: int) -> tuple[Array, Array, Array]:
-    r"""Return the extrapolation table, the distances of its entries from their parents, and the rounding.
-
-    With an error in powers of ``h**power``, the steps ``h_k > ... > h_(k+m)`` give the entries
-
-        T[k, m] = T[k+1, m-1] + (T[k+1, m-1] - T[k, m-1]) / ((h_k / h_(k+m))**power - 1)
-
-    from the first column T[k, 0]. That one has no parents; its distance is that from its first child.
-    """
-    rows = len(steps)
-    table = np.full((rows, EXTRAPOLATIONS + 1), math.nan)
-    rounding, distance = table.copy(), table.copy()
-    table[:, 0], rounding[:, 0] = first, first_rounding
-    for m in range(1, min(EXTRAPOLATIONS, rows - 1) + 1):
-        here, below = slice(0, rows - m), slice(1, rows - m + 1)
-        ratio = (steps[:-m] / steps[m:]) ** power
-        coarse, fine = table[here, m - 1], table[below, m - 1]
-        table[here, m] = entry = fine + (fine - coarse) / (ratio - 1.0)
-        distance[here, m] = np.maximum(np.abs(entry - coarse), np.abs(entry - fine))
-        rounding[here, m] = (ratio * rounding[below, m - 1] + rounding[here, m - 1]) / (ratio - 1.0)
-    distance[:, 0] = np.abs(table[:, 0] - table[:, 1])
-    return table, distance, rounding
-
-
-def _unresolved(slopes: Array, steps: Array, power: int) -> Array:
-    """Return, for each entry of the table, the error that it would have for the analytic slopes.
-
-    Rows may agree by chance. The analytic slopes carry no rounding that grows with finer steps, so that each entry of
-    theirs can be held against the best of the next eight rows.
-    """
-    table, errors, _ = _neville(slopes, np.zeros_like(slopes), steps, power)
-    known = np.where(np.isnan(errors), math.inf, errors)
-    best = table[np.arange(len(steps)), np.argmin(known, axis=1)]
-    for finer in range(1, min(9, len(steps))):
-        errors[:-finer] = np.fmax(errors[:-finer], np.abs(table[:-finer] - best[finer:, None]))
-    return errors
-
-
-def measured_order(steps: Array, errors: Array, rounding: Array, first: int) -> tuple[float, int]:
-    """Return the order of the error and the number of steps that it rests on.
-
-    Only steps at which the error stands clear of the rounding tell about truncation, and of these the smallest
-    are nearest to the limit. No such step at all: the difference is exact, and the order infinite.
-
-    Examples
-    --------
-    >>> steps = 0.1 ** np.arange(8)
-    >>> order, support = measured_order(steps, 3 * steps**2, np.full(8, 1e-12), first=0)
-    >>> round(order, 9), support
-    (2.0, 5)
-    >>> measured_order(steps, np.zeros(8), np.full(8, 1e-12), first=0)
-    (inf, 0)
-    """
-    clear = np.isfinite(errors) & (errors > MEASURABLE * rounding) & (np.arange(len(steps)) >= first)
-    if not clear.any():
-        return math.inf, 0
-    last = int(np.flatnonzero(clear)[-1])
-    start = last
-    while start > 0 and clear[start - 1] and last - start < 4:
-        start -= 1
-    used, support = slice(start, last + 1), last - start + 1
-    if support < 3:
-        return math.nan, support
-    return float(np.polyfit(np.log(steps[used]), np.log(errors[used]), 1)[0]), support
-
-
-# kinks
-
-
-class Jump(NamedTuple):
-    """A jump of the slope: where along the line, and the slopes on its two sides."""
-
-    distance: float
-    left: float
-    right: float
-
-
-def find_kink(function: Function, direction: Array, near: float, far: float, noise: float) -> Jump | None:
-    """Look for a jump of the slope between two distances by halving the interval where the line bends most.
-
-    Whenever the interval halves, the bend of a smooth line halves too; that of a kink stays.
-    """
-    places = np.linspace(near, far, 5)
-    values = function.along(direction, places)[1]
-    bends: list[float] = []
-    for _ in range(20):
-        bend = np.abs(np.diff(values, 2))
-        if not np.isfinite(bend).all() or bend.max() < MEASURABLE * noise:
-            break
-        bends.append(float(bend.max() / abs(places[1] - places[0])))
-        if len(bends) > 5 and bends[-1] < 0.35 * bends[-4]:
-            return None
-        middle = int(np.argmax(bend))
-        kept = values[middle : middle + 3]
-        places = np.linspace(places[middle], places[middle + 2], 5)
-        between = function.along(direction, places[1::2])[1]
-        values = np.array([kept[0], between[0], kept[1], between[1], kept[2]])
-    if len(bends) < 6 or bends[-1] < 0.35 * bends[-4]:
-        return None
-    centre, chord = float(places[2]), abs(far - near) / 64.0
-    offsets = np.array([-chord, -chord / 2, 0.0, chord / 2, chord])
-    v = function.along(direction, centre + offsets)[1]
-    # two chords on each side, extrapolated to chord zero
-    left = 2.0 * (v[2] - v[1]) / (chord / 2) - (v[2] - v[0]) / chord
-    right = 2.0 * (v[3] - v[2]) / (chord / 2) - (v[4] - v[2]) / chord
-    return Jump(centre, float(left), float(right))
+def is_noisy(sweeps: Sequence[Sweep]) -> bool:
+    """Tell whether the value scatters by more than float64 explains."""
+    rounding = EPSILON * max(largest(one.values) for one in sweeps)
+    return any(one.note for one in sweeps) or max(one.noise for one in sweeps) > 1e3 * rounding

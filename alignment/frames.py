@@ -8,22 +8,23 @@ generator, is kept in a temporary file if it is needed again.
 from __future__ import annotations
 
 import glob
-import json
 import os
 import tempfile
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import imagefiles
 from ._checks import InputError, whole_number
+from .formats import IMAGE_SUFFIXES
+from .imagefiles import read_image
 from .naming import natural_key
-from .pages import AlikePages
+from .pages import count_channels, count_pages, read_pages
 
 Frame = NDArray[Any]
 Pathlike = str | os.PathLike[str]
@@ -43,8 +44,11 @@ class Frames(ABC):
         Whether they can be gone through only once.
     colour_last : bool
         Whether a frame of three axes is (H, W, C), as picture files are, or (C, H, W).
+    files : tuple of str
+        The files that they are read from, in their order; none for frames that are in no file.
     """
 
+    files: tuple[str, ...] = ()
     count: int | None = None
     once: bool = False
     colour_last: bool = False
@@ -288,7 +292,7 @@ class _Kept(Frames):
 def _image(item: Any, number: int) -> Frame:
     """Return one item of a list or an iterator as an image."""
     if isinstance(item, str | os.PathLike):
-        return imagefiles.read_image(item)
+        return read_image(item)
     try:
         return _array(item)
     except (ValueError, TypeError) as error:
@@ -305,6 +309,7 @@ class _Files(Frames):
 
     def __init__(self, names: list[str], pages: list[int], places: dict[str, Sequence[int]], channels: int = 1) -> None:
         self._names = names
+        self.files = tuple(names)
         self._pages = pages
         self._places = places  # of the descriptions of the pages in a file, so that none has to be looked for
         self._channels = channels  # pages of a frame
@@ -327,12 +332,12 @@ class _Files(Frames):
         """Read the pages asked for."""
         firsts = np.cumsum([0, *self._pages])
         homes = np.searchsorted(firsts, np.asarray(numbers), side="right") - 1
-        for home in dict.fromkeys(homes.tolist()):
-            inside = [number - int(firsts[home]) for number, h in zip(numbers, homes, strict=True) if h == home]
+        for home, both in groupby(zip(homes.tolist(), numbers, strict=True), itemgetter(0)):
+            inside = [number - int(firsts[home]) for _, number in both]
             if self._pages[home] == 1:
-                yield imagefiles.read_image(self._names[home])
+                yield read_image(self._names[home])
             else:
-                yield from _pages(self._names[home], inside, self._places.get(self._names[home]))
+                yield from read_pages(self._names[home], inside, self._places.get(self._names[home]))
 
 
 def _files(sources: Sequence[Pathlike]) -> _Files:
@@ -348,34 +353,12 @@ def _files(sources: Sequence[Pathlike]) -> _Files:
         else:
             names.append(name)
     places: dict[str, Sequence[int]] = {}
-    counts = {name: _count(name, places) for name in dict.fromkeys((names[0], names[-1]))}
+    counts = {name: count_pages(name, places) for name in dict.fromkeys((names[0], names[-1]))}
     if len(names) > 2 and max(counts.values()) == 1:  # a folder of single images: each is held to that when it is read
         return _Files(names, [1] * len(names), {})
-    pages = [counts[name] if name in counts else _count(name, places) for name in names]
-    channels = {_channels(name) if count > 1 else 1 for name, count in zip(names, pages, strict=True)}
+    pages = [counts[name] if name in counts else count_pages(name, places) for name in names]
+    channels = {count_channels(name) if count > 1 else 1 for name, count in zip(names, pages, strict=True)}
     return _Files(names, pages, places, channels.pop() if len(channels) == 1 else 1)
-
-
-def _channels(name: str) -> int:
-    """Return how many pages of a TIFF belong to one frame, by what ImageJ, OME or tifffile have said of its axes."""
-    import tifffile
-
-    try:
-        with open(name, "rb") as file, imagefiles._quiet_decoders, tifffile.TiffFile(file) as tiff:
-            if tiff.is_ome:
-                axes, shape = tiff.series[0].axes, tiff.series[0].shape
-            elif tiff.is_imagej:
-                said = tiff.imagej_metadata or {}
-                axes, shape = "TCYX", (said.get("frames", 1), said.get("channels", 1))
-            elif tiff.is_shaped:  # not by way of the series: to list them takes a time that grows as pages squared
-                said = json.loads(tiff.pages.first.shaped_description or "{}")
-                axes, shape = said.get("axes", ""), said.get("shape", ())
-            else:
-                return 1
-            told = axes == "TCYX" and len(tiff.pages) == shape[0] * shape[1]
-            return int(shape[1]) if told else 1
-    except Exception:  # what is said in words about a file may be anything; its pages are what counts
-        return 1
 
 
 def _pictures(names: list[str], where: str) -> list[str]:
@@ -383,89 +366,13 @@ def _pictures(names: list[str], where: str) -> list[str]:
     found = [
         name
         for name in names
-        if os.path.splitext(name)[1].lower() in imagefiles.IMAGE_SUFFIXES
+        if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
         and not os.path.basename(name).startswith(".")
         and os.path.isfile(name)
     ]
     if not found:
         raise InputError(f"{where} holds no image; give TIFF, PNG or JPEG files")
     return sorted(found, key=natural_key)
-
-
-def _count(name: str, places: dict[str, Sequence[int]]) -> int:
-    """Return the number of pages of a file, and remember where they are described.
-
-    One that is no TIFF, or cannot be read, is left to who reads it.
-    """
-    import tifffile
-
-    try:
-        with open(name, "rb") as file:
-            if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-                return 1
-            imagefiles.check_pages(name, file)
-            found = AlikePages(file, os.fstat(file.fileno()).st_size).places()
-            if len(found) < 2:
-                return 1
-            file.seek(0)
-            with imagefiles._quiet_decoders, tifffile.TiffFile(file) as tiff:
-                if not any(page.aspage().is_reduced for page in (tiff.pages[0], tiff.pages[1])):
-                    places[name] = found
-                    return len(found)
-                return max(sum(not page.aspage().is_reduced for page in tiff.pages), 1)
-    except OSError:
-        return 1
-    except InputError:
-        raise
-    except Exception as error:  # a reader fed with damaged bytes may raise anything
-        raise imagefiles._damaged(name, "TIFF", error) from error
-
-
-def _pages(name: str, numbers: Sequence[int], places: Sequence[int] | None) -> Iterator[Frame]:
-    """Read some pages of a TIFF of several, from one opening of the file."""
-    import tifffile
-
-    try:
-        with open(name, "rb") as file, tifffile.TiffFile(file) as tiff:
-            size = os.fstat(file.fileno()).st_size
-            pages: Any = tiff.pages
-            if any(page.aspage().is_reduced for page in (pages[0], pages[1])):
-                pages = [page for page in pages if not page.aspage().is_reduced]
-                for number in numbers:
-                    yield _page(name, pages[number].aspage(), size)
-                return
-            alike = AlikePages(file, size, places)
-            if numbers and numbers[0] > 1:  # to get to a page in the middle the reader goes through all before it
-                alike.learn(pages[1].aspage(), _page(name, pages[1].aspage(), size))
-            for number in numbers:
-                frame = alike.read(number)
-                if frame is None:
-                    page = pages[number].aspage()
-                    frame = _page(name, page, size)
-                    alike.learn(page, frame)
-                yield frame
-    except OSError as error:
-        raise InputError(imagefiles._explain(name, "read", error)) from error
-
-
-def _page(name: str, page: Any, size: int) -> Frame:
-    """Decode one page as `read_image` would."""
-    try:
-        with imagefiles._quiet_decoders:
-            imagefiles._check_tiff_page(f"page {page.index} of {name}", page, size)
-            frame = imagefiles._tiff_levels(name, page, page.asarray())
-            tag = page.tags.get(274)
-            return np.ascontiguousarray(imagefiles._upright(frame, 1 if tag is None else int(tag.value)))
-    except (InputError, MemoryError, OSError):
-        raise
-    except Exception as error:  # a decoder fed with damaged bytes may raise anything
-        if "imagecodecs" in str(error):
-            kind = getattr(page.compression, "name", str(page.compression))
-            raise InputError(
-                f"{name} is compressed with {kind}, which needs one more package; install imagecodecs, or save the "
-                "stack without compression"
-            ) from error
-        raise imagefiles._damaged(name, "TIFF", error) from error
 
 
 def rejoined(head: list[Frame], rest: Iterator[Frame]) -> Iterator[Frame]:

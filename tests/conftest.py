@@ -74,6 +74,12 @@ def agree():
     return check
 
 
+@pytest.fixture
+def rng():
+    """Return a generator that draws the same numbers in every test."""
+    return np.random.default_rng(7)
+
+
 @pytest.fixture(scope="session")
 def scene():
     """Return a function that makes an image of independent grey levels in [0, 1)."""

@@ -64,7 +64,8 @@ def test_the_kernels_and_the_formulas_share_nothing(name):
 
 def test_descent_and_gradcheck_know_no_images():
     about_images = ("_kernels", "bilinear", "cells", "losses", "pyramid", "search", "registration", "imagefiles")
-    for name in ("descent.py", "gradcheck.py"):
+    of_the_check = ("findings", "remarks", "errorcurves", "judge", "linecheck", "extrapolation", "kinks", "differences")
+    for name in ("descent.py", "gradcheck.py", *(f"{noun}.py" for noun in of_the_check)):
         names = list(imports(PACKAGE / name))
         assert [name for top in about_images for name in of(f"alignment.{top}", names)] == []
 

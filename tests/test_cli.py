@@ -690,9 +690,9 @@ def test_a_record_without_its_picture_is_an_interrupted_run(plate, quick):
 @pytest.mark.parametrize("death", [KeyboardInterrupt, Killed])
 def test_stopped_between_any_two_renamings(plate, quick, monkeypatch, renamed, death):
     """Whoever is stopped leaves nothing damaged, and the next run completes, without being told to overwrite."""
-    from alignment import imagefiles
+    from alignment import replacement
 
-    true_rename, count = imagefiles._rename, []
+    true_rename, count = replacement._rename, []
 
     def rename(*names, **options):
         if len(count) == renamed:
@@ -700,11 +700,11 @@ def test_stopped_between_any_two_renamings(plate, quick, monkeypatch, renamed, d
         count.append(names)
         true_rename(*names, **options)
 
-    monkeypatch.setattr(imagefiles, "_rename", rename)
+    monkeypatch.setattr(replacement, "_rename", rename)
     if renamed < 2:
         with pytest.raises(Killed) if death is Killed else nullcontext():
             cli.main(["colorize", plate])
-    monkeypatch.setattr(imagefiles, "_rename", true_rename)
+    monkeypatch.setattr(replacement, "_rename", true_rename)
     assert set(files()) <= {"plate.png", "plate_shifts.json", "plate_color.png"}  # no temporary file
     assert not Path("plate_color.png").exists()
     assert cli.main(["colorize", plate]) == 0
@@ -738,7 +738,7 @@ def test_what_another_run_has_done_meanwhile_is_done(plate, quick, monkeypatch, 
 @pytest.mark.parametrize("again", [["--force"], []])
 def test_stopped_while_what_is_ours_is_replaced(plate, quick, monkeypatch, renamed, again):
     """Picture, record and figure of an earlier run are still there, each old or new, and all are known to be ours."""
-    from alignment import imagefiles
+    from alignment import replacement
 
     def plate_figure(image, made, *, title):
         return SimpleNamespace(savefig=lambda file, format, dpi: file.write(b"x" * (1 + len(quick.calls))))
@@ -747,7 +747,7 @@ def test_stopped_while_what_is_ours_is_replaced(plate, quick, monkeypatch, renam
     order = ["colorize", plate, "-o", ".", "--figures"]
     assert cli.main(order) == 0
     quick.darker = 1
-    true_rename, count = imagefiles._rename, []
+    true_rename, count = replacement._rename, []
 
     def rename(*names, **options):
         if len(count) == renamed:
@@ -755,10 +755,10 @@ def test_stopped_while_what_is_ours_is_replaced(plate, quick, monkeypatch, renam
         count.append(names)
         true_rename(*names, **options)
 
-    monkeypatch.setattr(imagefiles, "_rename", rename)
+    monkeypatch.setattr(replacement, "_rename", rename)
     with pytest.raises(Killed):
         cli.main([*order, "--force"])
-    monkeypatch.setattr(imagefiles, "_rename", true_rename)
+    monkeypatch.setattr(replacement, "_rename", true_rename)
     assert files() == ["plate.png", "plate_color.png", "plate_figure.png", "plate_shifts.json"]
     assert cli.main([*order, *again]) == 0
     held = read_record("plate_shifts.json")

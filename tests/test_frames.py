@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tifffile
 
-import alignment.frames
 from alignment import InputError, write_image
 from alignment.frames import frames_of
 
@@ -72,60 +71,6 @@ def test_pages_of_a_file(tmp_path):
     assert frames.count == 12
     same(frames)
     same(frames.pick([1, 2, 10]), STACK[[1, 2, 10]])
-
-
-@pytest.mark.parametrize("options", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"bigtiff": True, "byteorder": ">"}])
-def test_pages_described_alike_are_not_parsed_one_by_one(tmp_path, monkeypatch, options):
-    with tifffile.TiffWriter(tmp_path / "a.tif", **options) as writer:
-        for page in STACK:
-            writer.write(page, photometric="minisblack", contiguous=False, metadata=None)
-    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
-        expected = np.array([page.asarray() for page in tiff.pages])
-    frames = frames_of(tmp_path / "a.tif")
-    parsed = []
-    page = alignment.frames._page
-    monkeypatch.setattr(alignment.frames, "_page", lambda *given: parsed.append(given[1].index) or page(*given))
-    np.testing.assert_array_equal(list(frames), expected)
-    assert parsed == [0]
-    np.testing.assert_array_equal(list(frames.pick([7, 9])), expected[[7, 9]])
-    assert parsed == [0, 1]
-
-
-@pytest.mark.parametrize("change", ["turned", "inverted", "description", "compressed", "strips", "none"])
-def test_a_page_that_is_described_in_another_way_is_read_in_full(tmp_path, change):
-    """One page among many: what is not told by the description of the first must not be read as if it were."""
-    options = {
-        "turned": {"extratags": [(274, "H", 1, 3, True)]},
-        "inverted": {"photometric": "miniswhite"},
-        "description": {"description": "a much longer description than that of the others"},
-        "compressed": {"compression": "zlib"},
-        "strips": {"rowsperstrip": 5},
-        "none": {},
-    }[change]
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        for number, frame in enumerate(STACK):
-            own = {"photometric": "minisblack", **(options if number in (0, 4) else {})}
-            writer.write(frame, contiguous=False, metadata=None, **own)
-    expected = STACK.copy()
-    for number in (0, 4):
-        if change == "turned":
-            expected[number] = STACK[number, ::-1, ::-1]
-        elif change == "inverted":
-            expected[number] = 65535 - STACK[number]
-    same(frames_of(tmp_path / "a.tif"), expected)
-    same(frames_of(tmp_path / "a.tif").pick([3, 4, 5]), expected[3:6])
-
-
-def test_a_page_whose_pixels_are_cut_off_is_damaged(tmp_path):
-    path = paged(tmp_path / "a.tif")
-    with tifffile.TiffFile(path) as tiff:
-        entry = tiff.pages[6].tags[273]
-        size = tiff.filehandle.size
-    with open(path, "r+b") as file:
-        file.seek(entry.offset + 8)
-        file.write((size - 100).to_bytes(4, "little"))
-    with pytest.raises(InputError, match="damaged"):
-        list(frames_of(path))
 
 
 def test_a_stack_that_tifffile_wrote_in_one_piece(tmp_path):
@@ -244,18 +189,3 @@ def test_a_damaged_stack_is_an_error_of_one_sentence(tmp_path):
     path.write_bytes(path.read_bytes()[:3000])
     with pytest.raises(InputError, match="damaged"):
         list(frames_of(path))
-
-
-def test_counting_channels_does_not_list_every_series(tmp_path, monkeypatch):
-    """Of pages written one by one, the reader makes a series each, and compares every one with every other."""
-    with tifffile.TiffWriter(tmp_path / "stack.tif") as writer:
-        for page in np.arange(6 * 64, dtype=np.uint16).reshape(6, 8, 8):
-            writer.write(page, contiguous=False)
-
-    def refuse(self):
-        raise AssertionError("all series are listed")
-
-    monkeypatch.setattr(tifffile.TiffFile, "series", property(refuse))
-    frames = frames_of(str(tmp_path / "stack.tif"))
-    assert frames.count == 6
-    assert [int(frame[0, 0]) for frame in frames] == [64 * n for n in range(6)]

@@ -1,73 +1,18 @@
-"""The checker checked: planted errors are caught and named, right gradients pass, and both are explained."""
+"""The checker checked: right gradients pass, planted errors are caught, and wrong arguments stop at the door."""
 
-import functools
-import json
+from __future__ import annotations
+
 import math
-import re
 
-import matplotlib
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignment import differences, gradcheck
 from alignment._checks import InputError
-from alignment.gradcheck import GradientCheck, check_gradient
+from alignment.gradcheck import check_gradient
 
-matplotlib.use("Agg")
-
-# ------------------------------------------------------------------------------------------------------
-# Functions with known gradients
-
-
-def quadratic(x, y):
-    """Quadratic along every line, as a bilinear MSE is along each axis of a cell."""
-    return 3 * x * x - 2 * x * y + 0.7 * y * y + x - 5, (6 * x - 2 * y + 1, -2 * x + 1.4 * y)
-
-
-def smooth(x, y):
-    wave, growth = math.sin(2 * y), math.exp(0.3 * x)
-    return growth * wave + x * y, (0.3 * growth * wave + y, 2 * growth * math.cos(2 * y) + x)
-
-
-def three(x, y, z):
-    return x * math.exp(y) + z**3, (math.exp(y), x * math.exp(y), 3 * z * z)
-
-
-class Bilinear:
-    """The interpolated signal at x + dx, its loss against a reference, and the one-sided slopes at integers."""
-
-    def __init__(self, side="right"):
-        generator = np.random.default_rng(7)
-        self.moving, self.reference = generator.random(64), generator.random(40)
-        self.side = side
-
-    def __call__(self, dx):
-        cell = math.floor(dx)
-        if self.side == "left" and cell == dx:
-            cell -= 1
-        fraction = dx - cell
-        here, there = self.moving[10 + cell : 50 + cell], self.moving[11 + cell : 51 + cell]
-        residual = (1 - fraction) * here + fraction * there - self.reference
-        return float(np.mean(residual**2)), [2 * float(np.mean(residual * (there - here)))]
-
-
-def spoilt(function, spoil):
-    """Return the function with its gradient changed on the way out."""
-
-    @functools.wraps(function)
-    def wrong(*point):
-        value, gradient = function(*point)
-        return value, spoil(np.array(gradient, dtype=float))
-
-    return wrong
-
-
-AT = (0.37, -1.21)
-
-# ------------------------------------------------------------------------------------------------------
-# Right gradients
+from .gradients import AT, quadratic, smooth, spoilt
 
 
 def test_thirteen_digits_on_a_quadratic_and_the_order_is_exact():
@@ -76,14 +21,6 @@ def test_thirteen_digits_on_a_quadratic_and_the_order_is_exact():
     assert (check.digits >= 13).all()
     assert np.isposinf(check.order).all()
     assert "exact" in str(check)
-
-
-def test_rounding_alone_grows_as_the_step_shrinks():
-    check = check_gradient(lambda x: (x * x / 3 + 0.1 * x, [2 * x / 3 + 0.1]), 0.7)
-    steps, errors = check.steps[0], check.errors[0]
-    assert errors[:4].max() < 1e-14
-    assert errors[-4:].max() > 1e-10
-    assert (errors <= 1e-15 / steps + 1e-14).all()
 
 
 def test_a_smooth_function_falls_with_order_two_and_agrees_to_twelve_digits():
@@ -187,124 +124,9 @@ def test_components_of_very_different_size_are_each_verified():
     assert check.coordinates[1].verdict == "FAIL"
 
 
-def test_a_stationary_point_passes_but_says_what_it_cannot_show():
-    check = check_gradient(lambda x, y: (x * x + y * y, (2 * x, 2 * y)), (0.0, 0.0))
-    assert check.passed
-    assert any("vanishes" in note for note in check.notes)
-
-
-# ------------------------------------------------------------------------------------------------------
-# Planted errors, and their names
-
-
-@pytest.mark.parametrize(
-    ("spoil", "name"),
-    [
-        (lambda g: -g, "wrong sign"),
-        (lambda g: g * [1, -1], "wrong sign in y"),
-        (lambda g: g[::-1], "swapped coordinates: x and y"),
-        (lambda g: -g[::-1], "swapped coordinates: x and y are exchanged, and the wrong sign"),
-        (lambda g: 2 * g, "factor of 2 too many"),
-        (lambda g: g / 2, "factor of 2 missing"),
-        (lambda g: -2 * g, "wrong sign and a factor of 2"),
-        (lambda g: 340 * g, "common factor of 340: 340 times too large, as when the 1/N"),
-        (lambda g: g / 340, "340 times too small"),
-        (lambda g: 1.001 * g, "common factor of 1.001"),
-        (lambda g: g * [200, 170.5], "per-axis factors (200, 170.5), as when mixing pixels and normalised"),
-        (lambda g: g / [200, 170.5], "per-axis factors (0.005, "),
-        (lambda g: g * [0, 1], "zero in x though the value changes"),
-        (lambda g: g * [1.001, 1], "only x disagrees (factor: x by 1.001)"),
-        (lambda g: g * [1, 1 + 1e-6], "only y disagrees"),
-        (lambda g: np.add(g, [0, 1e-7]), "only y disagrees"),
-    ],
-)
-@pytest.mark.parametrize("function", [quadratic, smooth])
-def test_planted_errors_fail_and_are_named(function, spoil, name):
-    check = check_gradient(spoilt(function, spoil), AT)
-    assert not check.passed
-    assert any(name in mistake for mistake in check.mistakes), check.mistakes
-    assert any(name in line for line in str(check).splitlines() if line.startswith("likely mistake"))
-
-
-@pytest.mark.parametrize(
-    ("factor", "name"),
-    [
-        (400 * 341, "N, as when 1/N is missing"),
-        (1 / (400 * 341), "1/N, as when 1/N is applied twice"),
-        (2 * 400 * 341, "2 N"),
-        (-400 * 341, "-N"),
-        ([200, 170.5], "x: W/2, as when 1/(W/2) is missing"),
-        ([1, 170.5], "y: H/2"),
-    ],
-)
-def test_factors_are_called_by_the_names_given(factor, name):
-    scales = {"N": 400 * 341, "W/2": 200, "H/2": 170.5}
-    check = check_gradient(spoilt(smooth, lambda g: g * factor), AT, scales=scales)
-    assert name in check.mistakes[0]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "name"),
-    [
-        (lambda g: g[::-1], "swapped coordinates: x and z are exchanged"),
-        (lambda g: g[[1, 0, 2]], "swapped coordinates: x and y are exchanged"),
-        (lambda g: g[[1, 2, 0]], "order ['y', 'z', 'x']"),
-        (lambda g: 7 * g, "7 times too large"),
-    ],
-)
-def test_three_arguments_in_the_wrong_order(spoil, name):
-    check = check_gradient(spoilt(three, spoil), (0.4, 0.2, 0.7))
-    assert not check.passed
-    assert name in check.mistakes[0]
-
-
-def test_four_arguments_in_reversed_order():
-    def four(a, b, c, d):
-        return a + 2 * b + 3 * c * c + 4 * d**3, (1, 2, 6 * c, 12 * d * d)
-
-    check = check_gradient(spoilt(four, lambda g: g[::-1]), (0.1, 0.2, 0.7, 1.1))
-    assert "reversed order" in check.mistakes[0]
-
-
-def test_a_small_error_shows_as_a_plateau_even_where_a_loose_tolerance_would_let_it_pass():
-    assert not check_gradient(spoilt(smooth, lambda g: g + 1e-9), AT, tolerance=0.1).passed
-    check = check_gradient(spoilt(smooth, lambda g: g + 1e-6), AT, tolerance=0.1)
-    assert not check.passed
-    assert "levels off" in str(check)
-    assert (np.abs(check.order) < 0.2).all()
-
-
 @pytest.mark.parametrize("relative", [1e-3, 1e-6, 1e-9, 1e-11])
 def test_the_smallest_relative_error_that_is_caught(relative):
     assert not check_gradient(spoilt(smooth, lambda g: g * [1 + relative, 1]), AT).passed
-
-
-def judged(right, left, rounding):
-    """Return a judge of a slope of 1, and a line whose one-sided differences are these at every step."""
-    steps = np.geomspace(1.0, 1e-7, 8)
-    judge = gradcheck._Judge(differences.Function(lambda x: (x, [1.0]), np.zeros(1)), 5e-4, False, 0.0)
-    kinds = {"central": (right + left) / 2, "right": right, "left": left}
-    sides = {
-        side: differences.Differences(np.full(8, slope), np.ones(8), np.full(8, rounding), 1)
-        for side, slope in kinds.items()
-    }
-    sweep = differences.Sweep(steps, sides, np.ones(8), np.ones(8), 0.0, 0.0, "")
-    return judge, gradcheck._Line("x", np.ones(1), sweep, 1.0, 0.0)
-
-
-def test_a_plateau_within_reach_of_the_floor_fails_by_its_order():
-    judge, line = judged(right=1 + 7e-9, left=1 + 7e-9, rounding=1e-12)
-    slope = differences.Slope(1 + 7e-9, 1e-9, 0, np.full(8, 1e-9))
-    check = judge._compare(line, slope, "central")
-    assert (check.verdict, check.reason[:22]) == ("FAIL", "the error levels off a")
-    assert "(order 0.00) before rounding" in check.reason or "(order -0.00) before rounding" in check.reason
-
-
-@pytest.mark.parametrize(("central", "kink"), [(1.0, False), (1.5, True)])
-def test_slopes_too_coarse_to_bend_make_a_kink_only_if_the_central_one_is_no_answer(central, kink):
-    judge, line = judged(right=2.0, left=0.0, rounding=1.0)
-    right, left, middle = (differences.Slope(value, 1e-9, 0, np.full(8, 1e-9)) for value in (2.0, 0.0, central))
-    assert judge._is_kink(line, middle, right, left) is kink
 
 
 def test_an_error_that_only_a_direction_would_mix_is_caught_along_directions_too():
@@ -323,64 +145,6 @@ def test_a_gradient_wrong_at_the_point_alone_is_caught(radius, error):
     assert not check_gradient(trap, 0.5).passed
 
 
-def test_a_noisy_gradient_is_noted():
-    generator = np.random.default_rng(3)
-    check = check_gradient(lambda x: (math.sin(x), [math.cos(x) + 1e-8 * generator.normal()]), 0.5)
-    assert any("analytic gradient scatters" in note for note in check.notes)
-
-
-# ------------------------------------------------------------------------------------------------------
-# Kinks
-
-
-@pytest.mark.parametrize(("slope", "side"), [(1.0, "right"), (-1.0, "left"), (0.0, "central")])
-def test_the_side_taken_at_a_kink_is_reported_and_passes(slope, side):
-    check = check_gradient(lambda x: (abs(x) + math.sin(x), [slope * (x == 0) + np.sign(x) + math.cos(x)]), 0.0)
-    assert check.passed
-    (kink,) = check.kinks
-    assert (kink.side, kink.distance) == (side, 0.0)
-    assert kink.left == pytest.approx(0.0, abs=1e-12)
-    assert kink.right == pytest.approx(2.0, abs=1e-12)
-    assert "kink at the point" in str(check)
-
-
-@pytest.mark.parametrize(("slope", "where"), [(0.25, "between"), (1.5, "outside"), (-0.3, "outside")])
-def test_a_slope_that_is_on_no_side_of_a_kink_fails_with_an_explanation(slope, where):
-    check = check_gradient(lambda x: (max(0.0, x), [slope]), 0.0)
-    assert not check.passed
-    assert check.kinks[0].side == "neither"
-    assert f"lies {where} the two" in str(check)
-
-
-@pytest.mark.parametrize("side", ["right", "left"])
-@pytest.mark.parametrize("at", [0.0, 3.0, -2.0])
-def test_bilinear_loss_at_an_integer(side, at):
-    check = check_gradient(Bilinear(side), at)
-    assert check.passed
-    assert [kink.side for kink in check.kinks] == [side]
-    assert check.coordinates[0].stencil == side
-    assert check.digits[0] > 11
-
-
-@pytest.mark.parametrize("at", [1e-3, -1e-3, 0.999, 2.5, 0.2, 1e-5, 1 + 1e-7])
-def test_bilinear_loss_beside_an_integer(at):
-    check = check_gradient(Bilinear(), at)
-    assert check.passed
-    assert all(kink.side == "away" for kink in check.kinks)
-    assert not check_gradient(spoilt(Bilinear(), lambda g: 1.001 * g), at).passed
-
-
-def test_a_kink_beside_the_point_is_found_and_only_limits_the_steps():
-    check = check_gradient(lambda x: (abs(x - 1e-3) + math.exp(x), [np.sign(x - 1e-3) + math.exp(x)]), 0.1e-3)
-    assert check.passed
-    (kink,) = check.kinks
-    assert kink.side == "away"
-    assert kink.distance == pytest.approx(0.9e-3, rel=1e-4)
-    assert kink.right - kink.left == pytest.approx(2.0, rel=0.01)
-    assert check.best_step[0] < 2e-3
-    assert "steps across it were left out" in str(check)
-
-
 def test_random_directions_at_a_corner_go_where_the_gradient_looks():
     def corner(x, y):
         return 2 * abs(x) + abs(y) + x * y + y, ((2.0 if x >= 0 else -2.0) + y, (1.0 if y > 0 else -1.0) + x + 1)
@@ -390,149 +154,6 @@ def test_random_directions_at_a_corner_go_where_the_gradient_looks():
     assert [kink.side for kink in check.kinks] == ["right", "left"]
     assert all(line.direction[0] > 0 > line.direction[1] for line in check.directions)
     assert not check_gradient(spoilt(corner, lambda g: 1.001 * g), (0.0, 0.0)).passed
-
-
-def test_mistakes_are_named_at_kinks_too():
-    def ramps(x, y):
-        return 2 * abs(x) + x + 3 * abs(y), (3.0, 3.0 if y >= 0 else -3.0)
-
-    check = check_gradient(spoilt(ramps, lambda g: 50 * g), (0.0, 0.0))
-    assert "common factor of 50" in check.mistakes[0]
-
-
-# ------------------------------------------------------------------------------------------------------
-# Missing digits, missing values
-
-
-def test_a_float32_value_lowers_the_digits_and_is_explained():
-    check = check_gradient(lambda x, y: (np.float32(smooth(x, y)[0]), smooth(x, y)[1]), AT)
-    assert check.passed
-    assert (check.floor > 1e-8).all()
-    assert any("float32" in note and "float64" in note for note in check.notes)
-    planted = check_gradient(lambda x, y: (np.float32(smooth(x, y)[0]), np.multiply(smooth(x, y)[1], [1.001, 1.0])), AT)
-    assert not planted.passed
-
-
-def test_a_value_rounded_to_float32_on_the_way_is_recognised_by_its_digits():
-    check = check_gradient(lambda x, y: (float(np.float32(smooth(x, y)[0])), smooth(x, y)[1]), AT)
-    assert any("float32" in note for note in check.notes)
-
-
-def test_a_value_rounded_to_decimals_is_recognised():
-    check = check_gradient(lambda x, y: (round(smooth(x, y)[0], 8), smooth(x, y)[1]), AT)
-    assert any("8 decimal places" in note for note in check.notes)
-
-
-def test_arguments_rounded_to_float32_are_explained():
-    check = check_gradient(lambda x, y: smooth(float(np.float32(x)), float(np.float32(y))), AT)
-    assert any("float32" in note for note in check.notes)
-    assert (check.abs_error < 1e-5).all()
-
-
-def test_a_float32_gradient_passes_with_a_note():
-    check = check_gradient(lambda x, y: (smooth(x, y)[0], np.array(smooth(x, y)[1], dtype=np.float32)), AT)
-    assert check.passed
-    assert any("the gradient carries the digits of float32" in note for note in check.notes)
-
-
-def test_arguments_arrive_as_float64():
-    seen = set()
-
-    def record(x):
-        seen.add(type(x))
-        return x * x, [2 * x]
-
-    check_gradient(record, np.float32(0.5))
-    assert seen == {float}
-
-
-def test_noise_is_measured_and_a_hopeless_case_is_undecided_not_passed():
-    generator = np.random.default_rng(1)
-    quiet = check_gradient(lambda x: (x * x + 1e-9 * generator.normal(), [2 * x]), 0.5)
-    assert quiet.passed
-    assert 1e-10 < quiet.noise < 1e-7
-    loud = check_gradient(lambda x: (x * x + 1e-2 * generator.normal(), [2 * x]), 0.5)
-    assert not loud.passed
-    assert loud.coordinates[0].verdict == "undecided"
-    assert any("scatters" in note for note in loud.notes)
-
-
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_value_that_is_not_finite_fails_and_says_so(bad):
-    check = check_gradient(lambda x, y: (bad, (1.0, 2.0)), AT)
-    assert not check.passed
-    assert {line.verdict for line in check.coordinates} == {"FAIL"}
-    assert f"the value at the point is {bad}" in str(check)
-    assert "nan" not in check.message.lower()
-
-
-def test_a_gradient_that_is_not_finite_fails_and_says_so():
-    check = check_gradient(lambda x, y: (x * y, (y, math.nan)), AT)
-    assert not check.passed
-    assert [line.verdict for line in check.coordinates] == ["pass", "FAIL"]
-    assert "analytic gradient is not finite" in str(check)
-
-
-def test_steps_outside_the_domain_are_left_out():
-    check = check_gradient(lambda x: (math.log(x), [1 / x]), 0.02)
-    assert check.passed
-    assert any("math domain error" in note for note in check.notes)
-    assert check_gradient(lambda x: (float(np.exp(x)), [float(np.exp(x))]), 700.0).passed
-
-
-def test_the_end_of_the_domain_leaves_one_sided_differences():
-    def half(x):
-        return (math.exp(x) if x >= 0 else math.nan), [math.exp(x)]
-
-    check = check_gradient(half, 0.0)
-    assert check.passed
-    assert check.coordinates[0].stencil == "right"
-
-
-def test_no_values_around_the_point_fails():
-    check = check_gradient(lambda x: (1.0, [0.0]) if x == 0.5 else (math.nan, [0.0]), 0.5)
-    assert not check.passed
-    assert "no finite values around" in str(check)
-
-
-# ------------------------------------------------------------------------------------------------------
-# The door
-
-
-def test_an_exception_at_the_point_passes_through_with_a_note():
-    def broken(x):
-        raise KeyError("no such image")
-
-    with pytest.raises(KeyError) as caught:
-        check_gradient(broken, 1.5)
-    assert any("(1.5,)" in note for note in caught.value.__notes__)
-
-
-def test_a_defect_away_from_the_point_is_not_swallowed():
-    def broken(x):
-        if x != 0.5:
-            raise KeyError("defect")
-        return 0.0, [0.0]
-
-    with pytest.raises(KeyError, match="defect"):
-        check_gradient(broken, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("answer", "sentence"),
-    [
-        (3.0, "must return a pair"),
-        ((1.0, [1.0, 2.0, 3.0]), r"gradient has shape \(3,\)"),
-        ((1.0, [[1.0, 2.0]]), r"gradient has shape \(1, 2\)"),
-        ((1.0, 2.0), r"gradient has shape \(\)"),
-        (([1.0, 2.0], [1.0, 2.0]), "value must be one number"),
-        ((1j, [1.0, 2.0]), "real numbers"),
-        ((None, [1.0, 2.0]), "real numbers"),
-    ],
-)
-def test_wrong_answers_of_the_function(answer, sentence):
-    with pytest.raises(InputError, match=sentence):
-        check_gradient(lambda x, y: answer, AT)
 
 
 @pytest.mark.parametrize(
@@ -560,20 +181,6 @@ def test_wrong_arguments(options, sentence):
 def test_the_result_of_a_call_is_not_a_function():
     with pytest.raises(InputError, match="pass the function itself"):
         check_gradient(quadratic(*AT), AT)
-
-
-def test_a_number_will_do_for_one_argument_and_a_gradient_that_is_a_number():
-    assert check_gradient(lambda x: (x**3, 3 * x * x), 0.5).passed
-
-
-def test_a_gradient_written_into_the_same_buffer_each_time_is_copied():
-    buffer = np.empty(2)
-
-    def reuse(x, y):
-        buffer[:] = smooth(x, y)[1]
-        return smooth(x, y)[0], buffer
-
-    assert check_gradient(reuse, AT).passed
 
 
 def test_names_come_from_the_parameters_or_from_the_caller():
@@ -606,73 +213,3 @@ def test_the_seed_draws_the_directions_and_is_printed():
     np.testing.assert_array_equal(one.directions[0].direction, same.directions[0].direction)
     assert not np.array_equal(one.directions[0].direction, other.directions[0].direction)
     assert "seed 3" in str(one)
-
-
-# ------------------------------------------------------------------------------------------------------
-# The result
-
-
-def test_the_result_is_true_through_passed_only():
-    check = check_gradient(quadratic, AT)
-    with pytest.raises(TypeError, match=r"\.passed"):
-        bool(check)
-    assert isinstance(check.passed, bool)
-
-
-def test_raise_if_failed_carries_the_table():
-    check_gradient(quadratic, AT).raise_if_failed()
-    with pytest.raises(AssertionError, match="likely mistake: a common factor of -1: the wrong sign"):
-        check_gradient(spoilt(quadratic, np.negative), AT).raise_if_failed()
-
-
-def test_the_table_shows_every_line_and_the_rule():
-    check = check_gradient(quadratic, AT)
-    text = str(check)
-    for word in ("analytic", "numeric", "abs error", "rel error", "step", "order", "verdict", "rule: pass if"):
-        assert word in text
-    assert len(re.findall(r"^(?:x|y|direction \d) .*pass$", text, re.MULTILINE)) == 5
-    assert "passed" in repr(check)
-
-
-@pytest.mark.parametrize(
-    "function", [quadratic, smooth, lambda x, y: (math.nan, (0.0, math.inf)), lambda x, y: (abs(x), (0.3, 0.0))]
-)
-def test_to_dict_is_plain_json(function):
-    check = check_gradient(function, (0.0, -1.21))
-    plain = json.loads(json.dumps(check.to_dict(), allow_nan=False))
-    assert plain["passed"] is check.passed
-    assert len(plain["analytic"]) == len(plain["order"]) == len(plain["coordinates"]) == 2
-    assert plain["message"] == check.message
-    assert len(plain["errors"][0]) == len(plain["steps"][0])
-
-
-def test_the_columns_have_one_entry_per_argument():
-    check = check_gradient(three, (0.4, 0.2, 0.7))
-    for name in ("analytic", "numeric", "abs_error", "rel_error", "order", "floor", "best_step", "digits"):
-        assert getattr(check, name).shape == (3,)
-    assert check.steps.shape == check.errors.shape == (3, 29)
-    np.testing.assert_allclose(check.numeric, check.analytic, rtol=1e-11)
-
-
-@pytest.mark.parametrize("function", [quadratic, smooth, lambda x, y: (math.nan, (1.0, 1.0))])
-def test_the_plot_has_logarithmic_axes_guides_and_labels(function):
-    check = check_gradient(function, AT)
-    ax = check.plot()
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    assert "step" in ax.get_xlabel()
-    assert "analytic" in ax.get_ylabel()
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels[0].startswith("x")
-    if math.isfinite(check.value):
-        assert {"slope 1", "slope 2"} <= set(labels)
-    assert check.plot(ax) is ax
-    import matplotlib.pyplot as plt
-
-    plt.close(ax.figure)
-
-
-def test_the_result_cannot_be_changed():
-    check = check_gradient(quadratic, AT)
-    with pytest.raises(AttributeError):
-        check.passed = False
-    assert isinstance(check, GradientCheck)

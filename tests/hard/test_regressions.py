@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import alignment as al
-from alignment import imagefiles
+from alignment import directories
 from alignment._checks import InputError, image
 
 from .outcomes import patience, scene
@@ -26,7 +26,7 @@ def test_a_chain_of_directories_that_ends_is_followed(tmp_path):
     path.write_bytes(directory(entries(offset=150)))
     assert al.read_image(path).shape == (4, 4)
     with open(path, "rb") as file:
-        assert imagefiles.check_pages("plain.tif", file) is None
+        assert directories.check_pages("plain.tif", file) is None
 
 
 def test_colours_beyond_the_palette_were_black(tmp_path):
