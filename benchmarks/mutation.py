@@ -29,10 +29,12 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 # which tests run against a defect in which file, the ones that are most likely to notice it first
 SUITE = {
-    "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py"),
+    "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
     "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
-    "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py", "test_descent.py"),
+    "descent.py": ("test_descent.py",),
+    "exhaustive.py": ("test_exhaustive.py",),
 }
 
 
@@ -254,6 +256,42 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("losses.py", "_Centred.rho"): [
         ("(sqrt(self.var_a) * sqrt(self.var_b))", "sqrt(self.var_a)", "one norm for two"),
     ],
+    ("_kernels.py", "_loss_in_cell"): [
+        ("ca - c * va / (2 * v)", "ca", "projection forgotten along a, in compiled steps"),
+        ("max(v, 0.0)", "v", "a squared error below zero, in compiled steps"),
+        ("if not v > floor", "if not v > 0", "rounding taken for structure, in compiled steps"),
+    ],
+    ("_kernels.py", "_remembered_step"): [
+        ("constants[1] * memory[i] - constants[0] * gradient", "-constants[0] * gradient", "momentum forgotten"),
+        ("memory[i] / (1 - beta1 ** memory[4])", "memory[i]", "Adam's mean not corrected for its start"),
+        ("(np.sqrt(v_hat) + epsilon)", "np.sqrt(v_hat + epsilon)", "Adam's epsilon under the root"),
+        ("(1 - beta2) * gradient * gradient", "(1 - beta2) * gradient", "Adam's square forgotten"),
+    ],
+    ("_kernels.py", "descend_in_cell"): [
+        ("scale[1] * place[3]", "scale[0] * place[3]", "units of x along y"),
+        ("memory[4] += 1", "memory[4] += 2", "steps counted twice"),
+        ("if place[4] < tolerance", "if place[4] > tolerance", "the tolerance turned round"),
+        ("(upper and a == 1)", "(lower and a == 1)", "the right border given to the wrong cell"),
+    ],
+    ("descent.py", "_CellByCell.go_on"): [
+        ("        self.left = False\n", "", "a border crossed twice"),
+        ("math.inf if self.left else", "", "a step out of the cell judged before it is evaluated"),
+    ],
+    ("cells.py", "MomentsNCC.polynomials"): [
+        ("[c2, c3, 0.0]", "[c2, -c3, 0.0]", "mixed coefficient of the compiled loss"),
+    ],
+    ("exhaustive.py", "CellBox._bound"): [
+        ("** 2 / 8", "** 2 / 32", "a bound that is too sharp"),
+        ("dip / (2 * np.where(bounded, least, 1.0))", "0 * dip", "a correlation bounded by its corners"),
+        ("(2, 3)), ((0, 2)", "(0, 1)), ((0, 2)", "the curvature along one of two edges"),
+    ],
+    ("exhaustive.py", "_Sums.unmasked"): [
+        ("at(along, 1, 0) if i == 1", "at(along, 0, 1) if i == 1", "a corner's product one pixel off"),
+        ("(1, 2): other", "(1, 2): diagonal", "one diagonal for both"),
+    ],
+    ("exhaustive.py", "_Sums.masked"): [
+        ("sums(U, second)", "sums(U, one)", "the reference's squares forgotten"),
+    ],
     ("losses.py", "NCC._only_zeros"): [
         ("u * u * n, u * sv, svv", "u * u * n, 0, svv", "border term of the product forgotten"),
         ("u = -float(self._offsets[0])", "u = float(self._offsets[0])", "sign of the offset at the border"),
@@ -309,7 +347,7 @@ def copied(folder: Path) -> None:
     kept = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
     shutil.copytree(ROOT / "alignment", folder / "alignment", ignore=kept)
     (folder / "tests").mkdir()
-    for name in ("__init__.py", "conftest.py", *SUITE["losses.py"]):
+    for name in ("__init__.py", "conftest.py", *{test for tests in SUITE.values() for test in tests}):
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     shutil.copy(ROOT / "setup.cfg", folder / "setup.cfg")
 

@@ -255,6 +255,10 @@ def steps(shape: tuple[int, int] = (333, 375)) -> Group:
             "plain descent, 30 steps, a pass for each": descend(plain, 30, "direct"),
             "plain descent, 100 steps, a pass for each": descend(plain, 100, "direct"),
         },
+        (
+            Asked("plain descent, 100 steps", "plain descent, 30 steps", 1.2),
+            Asked("Adam, 100 steps", "Adam, 30 steps", 1.2),
+        ),
     )
 
 

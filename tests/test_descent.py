@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from alignment import descent
+from alignment import _kernels, descent
 from alignment._checks import InputError
 from alignment.descent import TRACE, Adam, GradientDescent, minimise
 from alignment.losses import MSE, NCC
@@ -468,6 +468,38 @@ def test_a_step_to_where_the_correlation_is_undefined_leaves_the_cell():
         found = made.descend_in_cell(place, GradientDescent(1.0).law(), np.zeros(5), np.ones(2), rows, 0.0)
         assert found == expected
         assert place[0] == 0.25 - slope
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize(
+    ("side", "onto", "stays"),
+    [("right", 1, False), ("right", 0, True), ("left", 1, True), ("left", 0, False), ("central", 1, False),
+     ("central", 0, False)],
+)  # fmt: skip
+def test_a_border_belongs_to_the_cell_that_its_slope_is_read_from(side, onto, stays, axis):
+    made = MSE(waves(), waves(0.6), domain=(4, 20, 4, 26), side=side)
+    place = np.array([0.5, 0.5, 0.0, 0.0, np.inf])
+    place[2 + axis] = 0.5 - onto
+    rows = np.empty((1, 5))
+    found = made.descend_in_cell(place, GradientDescent(1.0).law(), np.zeros(5), np.ones(2), rows, 0.0)
+    assert place[axis] == onto
+    assert found == ((1, False) if stays else (0, True))
+    if stays:
+        value, slope = made.value_and_gradient(*place[:2])
+        np.testing.assert_allclose(rows[0], [*place[:2], value, *slope], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("spread", "floor", "expected"), [(0.0, -np.inf, (1, False)), (1.0, 1e-9, (0, True))])
+def test_what_is_only_rounding_is_no_error_and_no_variance(spread, floor, expected):
+    form = np.zeros((5, 5))
+    form[0, 0] = -1e-18 if spread == 0 else 1e-12
+    cell, rows = (np.zeros((3, 3)), form, spread, floor), np.full((1, 5), np.nan)
+    place = np.array([0.5, 0.5, 0.0, 0.0, np.inf])
+    steps = _kernels.descend_in_cell(
+        cell, (0.0, 0.0, True, False), False, np.ones(4), np.zeros(5), place, (1.0, 1.0), 0.0, rows
+    )
+    assert steps == expected
+    assert spread or rows[0, 2] == 0
 
 
 def test_a_walk_into_a_cell_where_the_correlation_is_undefined_says_so():
