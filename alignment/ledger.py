@@ -39,6 +39,8 @@ MESSAGES = {
     "not linked": "no chain of pairs that agree leads from the reference to the frame",
 }
 
+_COLUMNS = ("status", "message", "places", "ncc", "windows", "saturation", "contrast", "blur")
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -134,10 +136,37 @@ class Ledger:
         """Write down the frames of another ledger, which has been settled, after those of this one."""
         begin = len(self.status)
         self.shape = other.shape
-        for name in ("status", "message", "places", "ncc", "windows", "saturation", "contrast", "covariances", "blur"):
+        for name in (*_COLUMNS, "covariances"):
             getattr(self, name).extend(getattr(other, name))
         self._curvature |= {begin + number: row for number, row in other._curvature.items()}
         self._scatter += other._scatter
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything that is known as lists, numbers and strings: what was found and has not been judged yet."""
+        self.settle()
+        columns = {name: list(getattr(self, name)) for name in (*_COLUMNS, "covariances")}
+        columns["covariances"] = [None if c is None else c.tolist() for c in self.covariances]
+        curvature = [[number, matrix.tolist(), noise] for number, (matrix, noise) in self._curvature.items()]
+        scatter = [matrix.tolist() for matrix in self._scatter]
+        return {"shape": list(self.shape), **columns, "curvature": curvature, "scatter": scatter}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Ledger:
+        """Rebuild a ledger, to the last bit; a KeyError, TypeError or ValueError says that the data are not of one."""
+        height, width = data["shape"]
+        made = cls(shape=(int(height), int(width)))
+        for name in _COLUMNS:
+            setattr(made, name, list(data[name]))
+        made.places = [(float(dx), float(dy)) for dx, dy in data["places"]]
+        made.windows = [(int(a), int(b), int(c), int(d)) for a, b, c, d in data["windows"]]
+        made.covariances = [None if c is None else _two_by_two(c) for c in data["covariances"]]
+        made._curvature = {int(n): (_two_by_two(matrix), float(noise)) for n, matrix, noise in data["curvature"]}
+        made._scatter = [_two_by_two(matrix) for matrix in data["scatter"]]
+        lengths = {len(getattr(made, name)) for name in (*_COLUMNS, "covariances")}
+        pooled = {number for number, covariance in enumerate(made.covariances) if covariance is None}
+        if len(lengths) != 1 or not pooled <= made._curvature.keys():
+            raise ValueError("the columns of a ledger are of different lengths")
+        return made
 
     def judge(self, max_blur: float | None) -> Array:
         """Flag the frames that differ from the others, and return the covariances of all: shape (T, 2, 2)."""
@@ -183,6 +212,11 @@ class Ledger:
         """Take a frame's success away."""
         self.status[number], self.message[number] = status, MESSAGES[status].format(**details)
         self.places[number] = math.nan, math.nan
+
+
+def _two_by_two(rows: Any) -> Array:
+    """Return a matrix that was written as lists."""
+    return np.asarray(rows, np.float64).reshape(2, 2)
 
 
 def _sample(frame: NDArray[Any]) -> NDArray[Any]:

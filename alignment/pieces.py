@@ -55,6 +55,15 @@ class Pieces:
     **options
         Those of `register_stack`.
 
+    Attributes
+    ----------
+    spans : list of (int, int)
+        The number of the first frame of each piece, and of the one after its last.
+    work : Work
+        What is done with a piece, by whoever is at hand.
+    heard : Work
+        The same with the callback, for this process: it is called for each frame and not only for each piece.
+
     Raises
     ------
     InputError
@@ -90,6 +99,7 @@ class Pieces:
         _, _, template, known = aim(source, to, self._plan)
         count = source.count or 0
         self.work = Work(source, template.fresh(), known, replace(self._plan, callback=silent))
+        self.heard = replace(self.work, plan=self._plan)
         self.spans = [(begin, min(begin + length, count)) for begin in range(0, count, length)]
 
     def join(self, done: Iterable[Ledger | Exception]) -> StackRegistration:

@@ -7,9 +7,10 @@ written into a temporary folder. What is done with each is what `alignment color
 to do it take turns: one process, two, one dask worker, two. Their results are compared to the last bit before any
 ratio is printed.
 
-Wall time is for ratios within one run. CPU time, which a machine that is busy with other things hardly changes, is what
-the plan is made of: a small simulation of workers that read from one storage, compute, and write to it. The simulation
-is first asked for the very run that was just measured.
+Wall time is for ratios within one run. Beside them stands what plain work gains from a second process on the same
+machine, in the same turns, and how much of the machine others used meanwhile. CPU time, which a machine that is busy
+with other things hardly changes, is what the plan is made of: a small simulation of workers that read from one storage,
+compute, and write to it. The simulation is first asked for the very run that was just measured.
 
 Each table stands between two comments in the page given by --update, and replaces the one that is there.
 """
@@ -54,6 +55,8 @@ FRAMES = 500  # of one file of frames
 FRAME_SHAPE = (480, 480)
 PIECE = 2000  # frames that a worker registers before it asks for more, `alignment.pieces.LENGTH`
 GIGABIT = 1e9 / 8
+# glibc then keeps what is freed; dask's workers are told the opposite unless the environment says something
+KEEP = {"MALLOC_TRIM_THRESHOLD_": str(2**27), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
 
 
 # the work, done by whoever is told to: read, align, write
@@ -146,11 +149,12 @@ def frame_files(count: int, folder: Path) -> list[str]:
 
 
 class Timed(NamedTuple):
-    """A run over some items, and when each outcome came."""
+    """A run over some items, when each outcome came, and how many cores others kept busy meanwhile."""
 
     outcomes: list[Outcome]
     arrivals: NDArray[Any]  # seconds since the call of `run`
     spent: NDArray[Any]  # CPU seconds of this process until then
+    others: float = float("nan")
 
     @property
     def seconds(self) -> float:
@@ -172,6 +176,7 @@ class Timed(NamedTuple):
 
 def timed(function: Callable[[Any], Any], items: Any, **how: Any) -> Timed:
     """Run, and note when each outcome comes."""
+    busy, own = busy_seconds(), own_seconds()
     begun, spent_before = time.perf_counter(), time.process_time()
     outcomes, arrivals, spent = [], [], []
     for outcome in run(function, items, **how):
@@ -180,7 +185,41 @@ def timed(function: Callable[[Any], Any], items: Any, **how: Any) -> Timed:
         outcomes.append(outcome)
         arrivals.append(time.perf_counter() - begun)
         spent.append(time.process_time() - spent_before)
-    return Timed(outcomes, np.array(arrivals), np.array(spent))
+    took = time.perf_counter() - begun
+    ours = own_seconds() - own
+    if "scheduler" in how:  # its workers are no children of this process
+        ours += sum(sum(o.value["cpu"].values()) for o in outcomes if isinstance(o.value, dict))
+    return Timed(outcomes, np.array(arrivals), np.array(spent), max((busy_seconds() - busy - ours) / took, 0.0))
+
+
+def busy_seconds() -> float:
+    """Return the CPU seconds that this machine has spent, or was kept from spending by its host, since it started."""
+    try:
+        user, nice, system, _, _, *rest = Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:]
+    except OSError:
+        return float("nan")
+    interrupts = [float(value) for value in rest[:3]]  # with the time stolen
+    return (float(user) + float(nice) + float(system) + sum(interrupts)) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    """Return the CPU seconds of this process and of all its children that have ended."""
+    return sum(os.times()[:4])
+
+
+@contextlib.contextmanager
+def kept_memory() -> Iterator[None]:
+    """Let processes that are started now keep the memory that they free, see `handed_back`."""
+    before = {name: os.environ.get(name) for name in KEEP}
+    os.environ.update(KEEP)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def ways(stack: Any) -> dict[str, dict[str, Any]]:
@@ -190,21 +229,29 @@ def ways(stack: Any) -> dict[str, dict[str, Any]]:
         from distributed import LocalCluster
 
         for count in (1, 2):
-            cluster = stack.enter_context(LocalCluster(count, threads_per_worker=1, dashboard_address=":0"))
+            options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": ":0"}
+            with kept_memory():
+                cluster = stack.enter_context(LocalCluster(**options))
+            threads = [worker["nthreads"] for worker in cluster.scheduler_info["workers"].values()]
+            if threads != [1] * count:
+                raise SystemExit(f"the workers have {threads} threads instead of one in each of {count}")
             found[f"{count} dask worker{'s'[: count - 1]}"] = {"scheduler": cluster.scheduler_address}
     return found
 
 
 def measure_ways(
     function: Callable[[Any], Any], items: list[str], how: dict[str, dict[str, Any]], rounds: int
-) -> dict[str, list[Timed]]:
-    """Let the ways take turns; all must give the same results."""
+) -> tuple[dict[str, list[Timed]], dict[str, list[float]]]:
+    """Let the ways take turns, and plain work before each turn; all must give the same results."""
     function(items[0])  # compiles, or loads what was compiled
     taken: dict[str, list[Timed]] = {name: [] for name in how}
+    plain: dict[str, list[float]] = {name: [] for name in PLAIN}
     expected = None
     for turn in range(rounds):
         # each way comes first once in a while
         names = list(how)[turn % len(how) :] + list(how)[: turn % len(how)]
+        for kind, ratio in second_core().items():
+            plain[kind].append(ratio)
         for name in names:
             one = timed(function, items, **how[name])
             results = [outcome.value["result"] for outcome in one.outcomes]
@@ -213,7 +260,7 @@ def measure_ways(
                 raise SystemExit(f"{name} gave other results than {names[0]}: a defect")
             taken[name].append(one)
             print(f"{name}, turn {turn + 1}: {one.seconds:.2f} s", file=sys.stderr)
-    return taken
+    return taken, plain
 
 
 def measure_frames(paths: list[str]) -> list[Outcome]:
@@ -224,7 +271,10 @@ def measure_frames(paths: list[str]) -> list[Outcome]:
 
 def ways_table(taken: dict[str, list[Timed]], skip: int) -> str:
     """Return the table of the ways: whole and steady, over the way they are compared with."""
-    rows = ["| | items per second | CPU per item | over | with starting | once started |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| | items per second | CPU per item | others kept busy | over | with starting | once started |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, runs in taken.items():
         base = {"2 processes": "this process", "2 dask workers": "1 dask worker"}.get(name)
         cells = ["", "", ""]
@@ -235,14 +285,15 @@ def ways_table(taken: dict[str, list[Timed]], skip: int) -> str:
             cells = [base, f"{whole:.2f}", f"{steady:.2f}"]
         rate = 1 / statistics.median(one.steady(skip) for one in runs)
         cpu = statistics.median(one.cpu(skip) for one in runs)
-        rows.append(f"| {name} | {rate:.3g} | {1e3 * cpu:.0f} ms | {' | '.join(cells)} |")
+        others = statistics.median(one.others for one in runs)
+        rows.append(f"| {name} | {rate:.3g} | {1e3 * cpu:.0f} ms | {others:.2f} cores | {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
 def overhead_table(how: dict[str, dict[str, Any]], items: int, rounds: int) -> tuple[str, dict[str, float]]:
     """Return what an item costs that is no work: a number, and an image of a megabyte there and back."""
     image = np.zeros((512, 512), np.float32)
-    cases = {"a number": (list(range(items)), 50), "an image of 1 MB": ([image] * (items // 10), 10)}
+    cases = {"a number": (list(range(max(items, 100))), 50), "an image of 1 MB": ([image] * max(items // 10, 30), 10)}
     costs: dict[tuple[str, str], list[tuple[float, float]]] = {}
     for _ in range(rounds):
         for (name, options), (case, (load, skip)) in itertools.product(how.items(), cases.items()):
@@ -255,24 +306,98 @@ def overhead_table(how: dict[str, dict[str, Any]], items: int, rounds: int) -> t
     return "\n".join(rows), {name: float(np.median(costs[name, "a number"], axis=0)[1]) for name in how}
 
 
-def count_for(seconds: float) -> int:
-    """Count as far as one gets in that time."""
+def count_for(kind: str, seconds: float) -> int:
+    """Do plain work again and again, and return how often it was done in that time."""
+    call = PLAIN[kind]()
     begun, number = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
+        call()
         number += 1
     return number
 
 
-def second_core(rounds: int) -> float:
-    """Return how much further two processes count than one in the same time: 2 on two idle cores."""
-    ratios = []
+def _counting() -> Callable[[], object]:
+    """Count, which needs nothing but a core."""
+
+    def count() -> None:
+        for _ in range(10_000):
+            pass
+
+    return count
+
+
+def _arithmetic() -> Callable[[], object]:
+    """Multiply arrays that fit into a core's own cache."""
+    image = np.ones((128, 256), np.float32)
+    return functools.partial(np.multiply, image, image, out=np.empty_like(image))
+
+
+def _transform() -> Callable[[], object]:
+    """Transform an image of the size of an exposure."""
+    return functools.partial(np.fft.rfft2, np.ones((384, 400), np.float32))
+
+
+PLAIN: dict[str, Callable[[], Callable[[], object]]] = {
+    "counting": _counting,
+    "arithmetic in the cache": _arithmetic,
+    "Fourier transforms": _transform,
+}
+
+
+def second_core(seconds: float = 0.3, times: int = 6) -> dict[str, float]:
+    """Return how much further two processes get with plain work than one in the same time: 2 on two idle cores."""
+    kinds = [kind for kind in PLAIN for _ in range(times)]
+    with contextlib.closing(run(functools.partial(_plain, seconds), kinds, jobs=2)) as outcomes:
+        both = [outcome.value for outcome in outcomes]
+    ratios = {}
+    for place, kind in enumerate(PLAIN):
+        counts = both[place * times + 2 : (place + 1) * times]  # two to begin with, when both may not be at it yet
+        ratios[kind] = 2 * statistics.median(counts) / statistics.median(count_for(kind, seconds) for _ in counts)
+    return ratios
+
+
+def _plain(seconds: float, kind: str) -> int:
+    """Do one kind of plain work."""
+    return count_for(kind, seconds)
+
+
+def cores_table(plain: dict[str, list[float]]) -> str:
+    """Return what plain work gains from a second process."""
+    rows = ["| two processes over one | ratio | from | to |", "|---|---|---|---|"]
+    return "\n".join(
+        [
+            *rows,
+            *(f"| {kind} | {statistics.median(r):.2f} | {min(r):.2f} | {max(r):.2f} |" for kind, r in plain.items()),
+        ]
+    )
+
+
+def handed_back(path: str, rounds: int) -> str:
+    """Say what it costs to hand memory back whenever an array is freed, as dask's workers do unless told otherwise."""
+    program = (
+        "import sys, resource, alignment as al\n"
+        "plate = al.read_image(sys.argv[1])\n"
+        "al.colorize(plate)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "for _ in range(3): al.colorize(plate)\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "print(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, after.ru_minflt - before.ru_minflt)"
+    )
+    clean = {name: value for name, value in os.environ.items() if name not in KEEP}
+    clean["PYTHONPATH"] = os.pathsep.join(entry or "." for entry in sys.path)
+    ratios, faults = [], {}
     for _ in range(rounds):
-        counts = []
-        for ahead in (1, 4):  # one at a time, then always two
-            with contextlib.closing(run(count_for, itertools.repeat(0.5), jobs=2, ahead=ahead)) as outcomes:
-                counts.append(sum(outcome.value for outcome in itertools.islice(outcomes, 2, 6)))
-        ratios.append(2 * counts[1] / counts[0])
-    return statistics.median(ratios)
+        seconds = []
+        for way, extra in (("kept", KEEP), ("handed back", {"MALLOC_TRIM_THRESHOLD_": "65536"})):
+            command = [sys.executable, "-c", program, path]
+            told = subprocess.run(command, env=clean | extra, capture_output=True, text=True, check=True).stdout.split()
+            seconds.append(float(told[0]))
+            faults[way] = int(told[1]) // 3
+        ratios.append(seconds[1] / seconds[0])
+    return (
+        f"A plate of low resolution takes {statistics.median(ratios):.2f} times the CPU time where freed memory is "
+        f"handed back at once: {faults['handed back']:,} page faults instead of {faults['kept']:,}."
+    )
 
 
 def starting_seconds(rounds: int) -> float:
@@ -458,7 +583,8 @@ def tables(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
         folder = Path(name)
         how = ways(stack)
         plate = functools.partial(do_plate, name, ".png")
-        taken = measure_ways(plate, copies(small, arguments.count, folder), how, arguments.rounds)
+        paths = copies(small, arguments.count, folder)
+        taken, plain = measure_ways(plate, paths, how, arguments.rounds)
         kind = "the plates given" if small else "the demonstration plate"
         machine = (
             f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, {os.cpu_count()} cores"
@@ -467,7 +593,9 @@ def tables(arguments: argparse.Namespace) -> Iterator[tuple[str, str]]:
         scan = f"{len(large)} scans given" if large else "the demonstration plate enlarged"
         yield "machine", f"{machine}; {what}; full size: {scan}."
         yield "ways", ways_table(taken, arguments.skip)
-        yield "cores", f"Two processes that only count, over one: {second_core(arguments.rounds):.2f}."
+        yield "cores", cores_table(plain)
+        if sys.platform == "linux":
+            yield "memory", handed_back(paths[0], arguments.rounds)
         overhead, costs = overhead_table(how, arguments.items, arguments.rounds)
         yield "overhead", overhead
         starting = starting_seconds(arguments.rounds)

@@ -7,6 +7,7 @@ import itertools
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -117,6 +118,12 @@ def slow(folder, x):
 def start_others(x):
     from alignment.batch import run
     return [outcome.value for outcome in run(square, [1, 2], jobs=2)]
+
+def leave_word(folder, x):
+    """Have a line written when the process ends."""
+    import atexit, gc
+    atexit.register(lambda: (pathlib.Path(folder) / f"{x}").write_text(str(gc.get_freeze_count())))
+    return x
 
 def sized(block, x):
     return len(block) + x
@@ -368,6 +375,13 @@ def test_workers_are_spawned_serial_and_not_this_process(work):
 @POSIX
 def test_workers_ignore_the_interrupt(work):
     assert [outcome.value for outcome in run(work.interrupt_oneself, range(4), jobs=2)] == [0, 1, 2, 3]
+
+
+def test_workers_end_in_order_and_look_for_no_garbage(work, tmp_path):
+    assert [outcome.value for outcome in run(partial(work.leave_word, tmp_path), range(4), jobs=2)] == [0, 1, 2, 3]
+    left = [int(path.read_text()) for path in sorted(tmp_path.iterdir())]
+    assert len(left) == 4
+    assert min(left) > 1000
 
 
 def test_a_worker_starts_no_workers(work):
@@ -727,3 +741,43 @@ def test_a_table_replaces_the_one_of_its_name(plan):
     assert plan.update(page, "x", "new \\1") == page.replace("old", "new \\1")
     with pytest.raises(SystemExit, match="no place for 'z'"):
         plan.update(page, "z", "new")
+
+
+def test_the_page_has_a_place_for_each_table(plan):
+    page = (ROOT / "benchmarks" / "SCALE.md").read_text(encoding="utf-8")
+    source = Path(plan.__file__).read_text(encoding="utf-8")
+    named = {*re.findall(r'yield "([a-z-]+)"', source), *re.findall(r'\("(plates-[a-z]+)"', source)}
+    assert named >= {"ways", "cores", "memory", "overhead", "plates-png", "plates-tiff", "frames"}
+    for name in named:
+        assert plan.update(page, name, "x") != page
+
+
+def test_memory_is_kept_only_by_what_is_started_meanwhile(plan, monkeypatch):
+    first, second = plan.KEEP
+    monkeypatch.setenv(first, "5")
+    monkeypatch.delenv(second, raising=False)
+    with plan.kept_memory():
+        assert {name: os.environ[name] for name in plan.KEEP} == plan.KEEP
+    assert (os.environ[first], second in os.environ) == ("5", False)
+
+
+def test_what_others_use_is_what_is_not_ours(plan, monkeypatch):
+    """The machine has spent 9 seconds, this process and its children 6: 3 in 2 seconds are those of others."""
+    clock = iter([0.0, 0.5, 2.0])
+    monkeypatch.setattr(plan, "busy_seconds", iter([100.0, 109.0]).__next__)
+    monkeypatch.setattr(plan, "own_seconds", iter([50.0, 56.0]).__next__)
+    monkeypatch.setattr(plan, "run", lambda function, items: iter([Outcome(0, 1, 1, None, 1, 0.0)]))
+    monkeypatch.setattr(plan.time, "perf_counter", clock.__next__)
+    assert plan.timed(abs, [1]).others == pytest.approx(1.5)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells in /proc what a machine has spent")
+def test_a_busy_process_keeps_the_machine_busy(plan):
+    busy, own = plan.busy_seconds(), plan.own_seconds()
+    while plan.own_seconds() - own < 0.3:
+        pass
+    assert plan.busy_seconds() - busy > 0.25
+
+
+def test_plain_work_is_done_and_counted(plan):
+    assert all(plan.count_for(kind, 0.01) >= 1 for kind in plan.PLAIN)

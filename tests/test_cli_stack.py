@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 import tifffile
 
-from alignment import StackRegistration, cli, shift, stacks
+from alignment import StackRegistration, cli, pieces, shift, stacks
 
 SHAPE = (72, 80)
 PATH = np.array([[0, 0], [1.5, -0.5], [2.25, 1], [2.5, 2], [3, 2.5]])
@@ -266,4 +268,158 @@ def test_an_interruption_leaves_nothing_behind(inside, capsys, monkeypatch):
 
     monkeypatch.setattr(stacks.StackRegistration, "apply", interrupted)
     assert cli.main(["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv"]) == 130
+    assert files() == []
+
+
+# what an interrupted run leaves, and what the next one makes of it
+
+
+@pytest.fixture
+def spans(inside, monkeypatch):
+    """Cut stacks into pieces of two frames; return the list of those that are registered."""
+    if numba.config.DISABLE_JIT:
+        pytest.skip("a stack is registered several times, which takes minutes where nothing is compiled")
+    monkeypatch.setattr(pieces, "LENGTH", 2)
+    done = []
+    register = pieces.Work.__call__
+
+    def noted(self, span):
+        done.append(span)
+        return register(self, span)
+
+    monkeypatch.setattr(pieces.Work, "__call__", noted)
+    return done
+
+
+TABLE = ["stack", "movie.tif", "--to", "mean", "--table", "drift.json", "-q"]
+
+
+def interrupt(monkeypatch, at, arguments=TABLE, error=KeyboardInterrupt):
+    """Run until a piece begins, and no further."""
+    register = pieces.Work.__call__
+
+    def stopped(self, span):
+        if span[0] == at:
+            raise error
+        return register(self, span)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pieces.Work, "__call__", stopped)
+        return cli.main(arguments)
+
+
+def test_an_interrupted_run_goes_on_where_it_was(inside, spans, capsys, monkeypatch):
+    paged("movie.tif", frames(bad=1))
+    assert cli.main(TABLE) == 3
+    expected = Path("drift.json").read_bytes()
+    assert spans == [(0, 2), (2, 4), (4, 5)]
+    Path("drift.json").unlink()
+    spans.clear()
+    assert interrupt(monkeypatch, 4) == 130
+    assert "drift.json.partial holds what was found of 4 frames; the same command goes on" in capsys.readouterr().err
+    assert (files(), spans) == (["drift.json.partial"], [(0, 2), (2, 4)])
+    spans.clear()
+    assert cli.main(TABLE) == 3
+    assert spans == [(4, 5)]
+    assert files() == ["drift.json"]
+    assert Path("drift.json").read_bytes() == expected
+
+
+def test_a_piece_that_was_half_kept_is_done_again(inside, spans, monkeypatch):
+    assert interrupt(monkeypatch, 4) == 130
+    partial = Path("drift.json.partial")
+    partial.write_bytes(partial.read_bytes()[:-40])
+    spans.clear()
+    assert interrupt(monkeypatch, 4) == 130
+    assert spans == [(2, 4)]
+    spans.clear()
+    assert cli.main(TABLE) == 0
+    assert (files(), spans) == (["drift.json"], [(4, 5)])
+
+
+@pytest.mark.parametrize("change", ["frames", "option", "piece", "columns"])
+def test_what_was_kept_of_something_else_is_not_used(inside, spans, monkeypatch, change):
+    assert interrupt(monkeypatch, 4) == 130
+    spans.clear()
+    partial, arguments = Path("drift.json.partial"), list(TABLE)
+    if change == "frames":
+        paged("movie.tif", frames()[::-1])
+    elif change == "option":
+        arguments += ["--passes", "1"]
+    elif change == "piece":
+        partial.write_text(partial.read_text().replace('"span": [0, 2]', '"span": [0, 3]'))
+    else:
+        partial.write_text(partial.read_text().replace('"ncc": [', '"ncc": [0.5, '))
+    assert cli.main(arguments) == 0
+    assert (files(), spans) == (["drift.json"], [(0, 2), (2, 4), (4, 5)])
+    found = Path("drift.json").read_bytes()
+    assert cli.main([*arguments, "--overwrite"]) == 0
+    assert Path("drift.json").read_bytes() == found
+
+
+def test_a_file_of_that_name_is_left_alone(inside, spans, capsys):
+    Path("drift.json.partial").write_text("mine\n")
+    assert cli.main(TABLE) == 1
+    assert "drift.json.partial is there, which no interrupted run has left" in only_error(capsys)
+    assert Path("drift.json.partial").read_text() == "mine\n"
+    assert (files(), spans) == (["drift.json.partial"], [])
+
+
+def test_frames_that_cannot_be_written_need_not_be_found_again(inside, spans, capsys, monkeypatch):
+    both = ["stack", "movie.tif", "-o", "out.tif", "--table", "drift.csv"]
+    with monkeypatch.context() as patch:
+        patch.setattr(stacks.StackRegistration, "apply", lambda self, frames: iter([1 / 0]))
+        assert cli.main(both) == 1
+    assert "drift.csv.partial holds what was found of 5 frames" in capsys.readouterr().err
+    assert files() == ["drift.csv.partial"]
+    spans.clear()
+    assert cli.main(both) == 0
+    assert (files(), spans) == (["drift.csv", "out.tif"], [])
+
+
+def test_a_frame_that_cannot_be_read_ends_the_run_with_a_sentence(inside, spans, capsys, monkeypatch):
+    assert interrupt(monkeypatch, 2, error=OSError("the disk is gone")) == 1
+    err = capsys.readouterr().err
+    assert "the disk is gone" in err
+    assert "drift.json.partial holds what was found of 2 frames" in err
+    assert files() == ["drift.json.partial"]
+
+
+def test_a_full_disk_is_no_reason_to_stop(inside, spans, monkeypatch):
+    from alignment.commands import checkpoint
+
+    class Full(io.FileIO):
+        def write(self, text):
+            super().write(text[:100])
+            raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(checkpoint, "open", Full, raising=False)
+    assert cli.main(TABLE) == 0
+    assert (files(), spans) == (["drift.json"], [(0, 2), (2, 4), (4, 5)])
+
+
+def test_pieces_that_nobody_could_register_are_tried_again(inside, spans, capsys, monkeypatch):
+    """As on workers of which one cannot see the files: its piece is bridged, and those of the others are kept."""
+    from alignment import batch
+
+    def run(function, items, *, jobs, scheduler):
+        for index, span in enumerate(items):
+            lost = OSError("no such folder") if span == (2, 4) and broken else None
+            yield batch.Outcome(index, span, None if lost else function(span), lost, 1, 0.0)
+
+    monkeypatch.setattr(batch, "run", run)
+    broken = True
+    assert cli.main([*TABLE, "--jobs", "2"]) == 1
+    assert "holds what was found of 3 frames" in capsys.readouterr().err
+    assert StackRegistration.from_json(Path("drift.json").read_text()).status[2:4] == ["failed"] * 2
+    assert files() == ["drift.json", "drift.json.partial"]
+    broken = False
+    spans.clear()
+    assert cli.main([*TABLE, "--jobs", "2", "--overwrite"]) == 0
+    assert (files(), spans) == (["drift.json"], [(2, 4)])
+    assert StackRegistration.from_json(Path("drift.json").read_text()).success.all()
+
+
+def test_numbers_alone_leave_nothing(inside, spans, capsys, monkeypatch):
+    assert interrupt(monkeypatch, 4, ["stack", "movie.tif", "--json"]) == 130
     assert files() == []

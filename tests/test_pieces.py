@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from alignment import InputError, register_stack
 from alignment.batch import run
+from alignment.ledger import Ledger
 from alignment.pieces import Pieces
 
 from .test_stacks import error, made, walk
@@ -49,6 +51,26 @@ def test_who_does_the_work_does_not_matter(stack):
     assert sent.to_json() == here.to_json()
 
 
+@pytest.mark.parametrize("to", ["mean", 3])
+def test_what_was_found_survives_writing_it_down(stack, to):
+    pieces = Pieces(stack, to=to, length=9)
+    done = [pieces.work(span) for span in pieces.spans]
+    written = [json.dumps(ledger.to_dict()) for ledger in done]
+    again = [Ledger.from_dict(json.loads(text)) for text in written]
+    assert pieces.join(again).to_json() == pieces.join(done).to_json()
+    assert [json.dumps(ledger.to_dict()) for ledger in again] == written
+
+
+def test_a_ledger_with_something_missing_is_none(stack):
+    data = Pieces(stack, length=4).heard((0, 4)).to_dict()
+    for name in ("status", "ncc", "covariances", "curvature", "windows", "shape"):
+        for value in (data[name][:-1], None):
+            with pytest.raises((ValueError, TypeError)):
+                Ledger.from_dict({**data, name: value})
+        with pytest.raises(KeyError):
+            Ledger.from_dict({key: value for key, value in data.items() if key != name})
+
+
 @pytest.mark.slow
 def test_processes_do_it(stack):
     pieces = Pieces(stack, to="mean", length=6)
@@ -73,6 +95,9 @@ def test_the_callback_counts_what_is_done(stack):
     pieces = Pieces(stack, length=10, callback=lambda done, total: seen.append((done, total)))
     pieces.join(pieces.work(span) for span in pieces.spans)
     assert seen == [(10, 24), (20, 24), (24, 24)]
+    seen.clear()
+    pieces.join(pieces.heard(span) for span in pieces.spans)
+    assert sorted(set(seen)) == [(number, 24) for number in range(1, 25)]
 
 
 @pytest.mark.parametrize(

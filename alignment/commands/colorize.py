@@ -111,11 +111,13 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.bar(1, "plate") as waiting:
         waiting.stage("starting")  # seen before the imports, which take their time
         tasks = _plan(args, session)
-        with session.clock.stage(STARTING):
-            import imageio.v3  # noqa: F401
+        here = args.jobs == 1 and args.scheduler is None
+        if here:  # workers import for themselves, and need not wait until it has been done here as well
+            with session.clock.stage(STARTING):
+                import imageio.v3  # noqa: F401
 
-            from .. import imagefiles, plates  # noqa: F401
-        if args.verbose and args.jobs == 1 and args.scheduler is None and not args.dry_run:
+                from .. import imagefiles, plates  # noqa: F401
+        if args.verbose and here and not args.dry_run:
             with session.clock.stage(KERNELS):
                 _warm_up()
     entries = []

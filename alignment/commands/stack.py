@@ -16,7 +16,10 @@ from .targets import check_target
 
 if TYPE_CHECKING:
     from ..frames import Frames
+    from ..ledger import Ledger
+    from ..pieces import Pieces
     from ..stacks import StackRegistration
+    from .checkpoint import Checkpoint
 
 # bytes of pixels from which on a TIFF needs 64-bit offsets; what is left of 4 GiB is for the pages' own tags
 _BIG = 2**32 - 2**28
@@ -85,6 +88,7 @@ def run(args: argparse.Namespace, session: Session) -> int:
     with session.clock.stage(STARTING):
         from .. import stacks
         from ..frames import frames_of
+    unfinished: list[Checkpoint] = []
     try:
         # workers of a scheduler are at home elsewhere
         source = frames_of([os.path.abspath(name) for name in args.frames] if args.scheduler else args.frames)
@@ -94,11 +98,20 @@ def run(args: argparse.Namespace, session: Session) -> int:
         if args.dry_run:
             return _say_what_would_be(args, session, source, first, targets)
         with session.clock.stage("aligning"):
-            result = _found(args, session, source, stacks)
+            result = _found(args, session, source, stacks, targets, unfinished)
         with session.clock.stage("writing"):
             _write(args, session, source, result, targets)
+        if "failed" in result.status:
+            _say_what_is_kept(session, unfinished)
+        else:
+            for checkpoint in unfinished:
+                checkpoint.remove()
+    except KeyboardInterrupt:
+        _say_what_is_kept(session, unfinished)
+        raise
     except Exception as error:
         message = session.complain(error)
+        _say_what_is_kept(session, unfinished)
         session.json({"success": False, "status": "failed", "message": message})
         return FAILED
     success = bool(result.success.all())
@@ -156,7 +169,24 @@ def _say_what_would_be(
     return OK
 
 
-def _found(args: argparse.Namespace, session: Session, source: Frames, stacks: Any) -> StackRegistration:
+def _say_what_is_kept(session: Session, unfinished: list[Checkpoint]) -> None:
+    """Say where the pieces of a run are that did not come to its end."""
+    for checkpoint in unfinished:
+        if checkpoint.kept:
+            session.note(
+                f"alignment: {checkpoint.path} holds what was found of {checkpoint.frames} frames; the same command "
+                "goes on from there"
+            )
+
+
+def _found(
+    args: argparse.Namespace,
+    session: Session,
+    source: Frames,
+    stacks: Any,
+    targets: dict[str, str],
+    unfinished: list[Checkpoint],
+) -> StackRegistration:
     """Return the displacements: of an earlier run, or found now behind a bar."""
     if args.shifts is not None:
         return _saved(args.shifts, source)
@@ -173,10 +203,15 @@ def _found(args: argparse.Namespace, session: Session, source: Frames, stacks: A
         def advance(done: int, total: int | None) -> None:
             bar.update(done - bar.n)
 
-        if args.jobs > 1 or args.scheduler is not None:
-            return _in_pieces(args, source, callback=advance, **options)
-        result: StackRegistration = stacks.register_stack(source, to=args.to, callback=advance, **options)
-    return result
+        if args.to == "previous":
+            result: StackRegistration = stacks.register_stack(source, to=args.to, callback=advance, **options)
+            return result
+        from ..pieces import LENGTH, Pieces
+
+        pieces = Pieces(source, to=args.to, length=LENGTH, callback=advance, **options)
+        checkpoint = _checkpoint(args, source, pieces, targets)
+        unfinished += [] if checkpoint is None else [checkpoint]
+        return pieces.join(_done(args, pieces, checkpoint))
 
 
 def holds_a_stack(path: str) -> bool:
@@ -236,15 +271,42 @@ def _saved(path: str, source: Frames) -> StackRegistration:
     return StackRegistration.from_json(text)
 
 
-def _in_pieces(args: argparse.Namespace, source: Frames, **options: Any) -> StackRegistration:
-    """Have runs of frames registered elsewhere; one that nobody can register is no end of the others."""
-    from ..batch import run as run_batch
-    from ..pieces import Pieces
+def _checkpoint(args: argparse.Namespace, source: Frames, pieces: Pieces, targets: dict[str, str]) -> Checkpoint | None:
+    """Return where finished pieces are kept: beside the first file that is to be written, if any."""
+    from .checkpoint import Checkpoint, key_of
 
-    pieces = Pieces(source, to=args.to, **options)
-    work = run_batch(pieces.work, pieces.spans, jobs=args.jobs, scheduler=args.scheduler)
+    if not targets:
+        return None
+    beside = next(targets[name] for name in ("table", "output", "figure") if name in targets)
+    asked = {
+        "to": args.to, "channel": args.channel, "passes": args.passes, "max_shift": args.max_shift,
+        "count": source.count, "spans": pieces.spans,
+    }  # fmt: skip
+    return Checkpoint(beside, key_of(source.files, asked), pieces.spans)
+
+
+def _done(args: argparse.Namespace, pieces: Pieces, checkpoint: Checkpoint | None) -> Iterator[Ledger | Exception]:
+    """Yield what became of each piece: found by an interrupted run, or now, here or elsewhere."""
+    from ..batch import run as run_batch
+
+    earlier = {} if checkpoint is None else checkpoint.read()
+    here = args.jobs == 1 and args.scheduler is None
+    missing = [span for span in pieces.spans if span not in earlier]
+    work = run_batch(pieces.heard if here else pieces.work, missing, jobs=args.jobs, scheduler=args.scheduler)
     with contextlib.closing(work) as outcomes:  # type: ignore[type-var]
-        return pieces.join(outcome.value if outcome.error is None else outcome.error for outcome in outcomes)
+        for span in pieces.spans:
+            if span in earlier:
+                yield earlier.pop(span)
+                continue
+            outcome = next(outcomes)
+            if outcome.error is not None:
+                if here:  # one that nobody elsewhere can register is no end of the others
+                    raise outcome.error
+                yield outcome.error
+                continue
+            if checkpoint is not None:
+                checkpoint.add(span, outcome.value)
+            yield outcome.value
 
 
 @contextlib.contextmanager
