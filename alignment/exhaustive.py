@@ -367,5 +367,6 @@ def _checked(objective: Objective, max_shift: float | tuple[float, float]) -> tu
     mx, my = (_checks.whole_number("max_shift", m, at_least=1) for m in both)
     height, width = objective.shape
     if mx >= width or my >= height:
-        raise InputError(f"max_shift is {_checks.in_words((mx, my))}, beyond the images of shape {objective.shape}; give less")
+        said = _checks.in_words((mx, my))
+        raise InputError(f"max_shift is {said}, beyond the images of shape {objective.shape}; give less")
     return mx, my

@@ -36,8 +36,9 @@ _CELLS_KEPT = 4096
 _ROUNDS = 4
 # the share of an image's variance that may be taken for noise
 _MOST_NOISE = 0.9
-# the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared
-_MOST_HIDDEN = 0.1
+# the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared; where that leaves too
+# few, up to the next
+_MOST_HIDDEN = 0.02, 0.1
 # rows that a pass adds up at a time, and the pixels from which on threads are worth their start
 _BAND = 400
 _WORTH_THREADS = 1 << 22
@@ -614,6 +615,10 @@ class Objective(ABC):
         J = sums[:, 12:16].sum(axis=0).reshape(2, 2)
         return np.asarray((J + J.T) / 2 * self._curvature_scale(sums))
 
+    def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
+        """Return what the loss's own fit of gain and offset takes off the `gradient_noise` of all blocks together."""
+        return np.zeros((2, 2))
+
     @abstractmethod
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         """Return what turns the products of slopes into second derivatives of the loss."""
@@ -934,6 +939,63 @@ class NCC(Objective):
             if not variance > self._rounding(squares, c.n, offset):
                 raise self._constant(name, x, y)
 
+    def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        r"""Return the curvature of the loss from the products of the two images' slopes in rows of Gaussian sums.
+
+        Notes
+        -----
+        Gain and offset are free, so that what a slope shares with a constant or with the image itself is theirs to
+        explain and tells nothing of the displacement: a ramp, or a sky that fades, has no place. With the gain
+        :math:`\beta = \sum \tilde u \tilde v / \sum \tilde u^2`,
+
+        .. math:: H_{ij} = s \left[\sum A_i B_j - \beta \left(\frac{\sum A_i \sum A_j}{N}
+            + \frac{\sum \tilde u A_i \sum \tilde u A_j}{\sum \tilde u^2}\right)\right]
+
+        which is -rho differentiated twice where the gradient vanishes, :math:`\sum \tilde v A_i = \beta \sum \tilde u
+        A_i`, the products of the slopes standing for those of the noise-free scene. By parts the sums that are taken
+        off are integrals along the border of what is compared: they matter where structure is coarse against the
+        window, or where masks make the border long.
+        """
+        c = self._centred(sums[:, :12].sum(axis=0))
+        if not (c.n and min(c.var_a, c.var_b) > 0):
+            return super().hessian_from(sums)
+        means, along = self._explained(sums, c)
+        taken = self._gain(c) * (c.n * np.outer(means, means) + c.var_a * np.outer(along, along))
+        return np.asarray(super().hessian_from(sums) - taken * self._curvature_scale(sums))
+
+    def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
+        r"""Return what the loss's own fit of gain and offset takes off the `gradient_noise` of all blocks together.
+
+        Notes
+        -----
+        The noise of the gradient is :math:`s \sum (n_B - \beta n_A) A_i^\perp` with the slopes less what offset and
+        gain explain, :math:`A_i^\perp = A_i - m_i - a_i \tilde u`, as in `hessian_from`. In its covariance
+        :math:`\sum (h * A_i)(h * A_j)` becomes :math:`\sum (h * A_i^\perp)(h * A_j^\perp)`, which is less by
+
+        .. math:: m_i \sum h * A_j + m_j \sum h * A_i - N m_i m_j + a_i q_j + a_j q_i - a_i a_j \sum (h * \tilde u)^2
+
+        where :math:`q_i = \sum (h * \tilde u)(h * A_i)`. A block alone keeps its full share.
+        """
+        c = self._centred(cleaned.sums[:, :12].sum(axis=0))
+        total = slopes[:, :12].sum(axis=0)
+        twice = self._centred(total)
+        if not min(c.n, c.var_a, twice.n) > 0:
+            return np.zeros((2, 2))
+        means, along = self._explained(cleaned.sums, c)
+        # products with the reference, over the gain: free from the noise of either
+        q = (total[9:11] - twice.mean_v * total[5:7]) / cleaned.gain
+        cross = np.outer(means, total[5:7]) + np.outer(along, q)
+        less = cross + cross.T - twice.n * np.outer(means, means)
+        less -= twice.covariance / cleaned.gain * np.outer(along, along)
+        both = cleaned.reference_noise + cleaned.gain**2 * cleaned.moving_noise
+        return np.asarray(both * self._curvature_scale(cleaned.sums) ** 2 * less)
+
+    @staticmethod
+    def _explained(sums: NDArray[np.float64], c: _Centred) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return by how much of a constant, and of the image itself, the slopes are explained."""
+        slopes, products = sums[:, 5:7].sum(axis=0), sums[:, 7:9].sum(axis=0)
+        return slopes / c.n, (products - c.mean_u * slopes) / c.var_a
+
     def _gain(self, c: _Centred) -> float:
         return c.covariance / c.var_a
 
@@ -1095,14 +1157,17 @@ def _mean(image: Image, used: Mask | None) -> float:
 
 
 def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
-    """Return the usable pixels most of whose taps may be used as well, or all where that leaves fewer than half.
+    """Return the usable pixels nearly all of whose taps may be used as well, or all where that leaves fewer than half.
 
     Beside hidden pixels the normalised mean is that of a place farther away from them, by up to half a pixel, and the
     masks of two images hide different places.
     """
     hidden = sample((mask == 0).astype(np.float32), 0.0, 0.0, kernel)
-    inside = np.asarray((hidden <= _MOST_HIDDEN) & (mask != 0), np.uint8)
-    return inside if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask) else mask
+    for most in _MOST_HIDDEN:
+        inside = np.asarray((hidden <= most) & (mask != 0), np.uint8)
+        if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask):
+            return inside
+    return mask
 
 
 def _around(rectangles: NDArray[np.int64]) -> Window:

@@ -87,6 +87,7 @@ def refine(
     kernel: Gaussian,
     pull: tuple[float, float] | NDArray[np.float64] = (0.0, 0.0),
     noisier: float = 0.5,
+    white: bool = True,
     threads: int = 1,
 ) -> Refinement | None:
     """Take Newton steps from near a minimum to the minimum.
@@ -106,6 +107,8 @@ def refine(
         By how much the kernel itself displaces the minimum, in pixels; it is taken off.
     noisier : float
         The variance of the moving image's noise as a share of both images' together.
+    white : bool
+        Whether the images' noise is independent from pixel to pixel; what a filter makes of it is not.
     threads : int
         How many threads share a pass.
 
@@ -159,6 +162,7 @@ def refine(
             [r for r, use in zip(rectangles, chosen, strict=True) if use],
             here,
             REMAINS * np.asarray(pull),
+            white=white,
         ),
         variance=variance(sums[chosen]),
         window=around if chosen.all() else inside,

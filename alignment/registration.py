@@ -33,7 +33,19 @@ from .refinement import Refinement, refine
 from .rivals import Votes, vote
 from .search import Candidate, LagSurface, all_lags, minima, phase_peak, walk
 from .uncertainty import Conditioning, Ellipse, Spread, blocks_of, conditioning, ellipse, sandwich
-from .verdict import DISTINCT_GAP, HEARD, PRECISE, SETTLED, SIGNIFICANT, SURE, VAGUE_SHARE, Evidence, contested, verdict
+from .verdict import (
+    DISTINCT_GAP,
+    HEARD,
+    MARKED,
+    PRECISE,
+    SETTLED,
+    SIGNIFICANT,
+    SURE,
+    VAGUE_SHARE,
+    Evidence,
+    contested,
+    verdict,
+)
 
 T = TypeVar("T")
 
@@ -459,29 +471,38 @@ def _unless_the_same(found: Registration, plain: Registration) -> Registration:
 
 
 def _asked_of_tiles(levels: list[_Pair], found: Registration, options: _Options) -> Registration:
-    """Return a result, its status changed if the parts of the frame speak against it.
-
-    They are asked on the finest level that is not too large and on which noise leaves them something to say.
-    """
+    """Return a result, its status changed if the parts of the frame speak against it."""
     if not found.success:
         return found
-    doubt = None
+    compared = "edges" if found.options["features"] == "edges" else "intensity"
+    votes, scale = _asked_in(levels, found, replace(options, features=compared))
+    doubt = None if votes is None else contested(votes, scale)
+    if doubt is None and votes is not None and votes.agreeing < 1 and compared == "edges":
+        # grey levels that differ may agree with nothing, but what moved in them moved
+        votes, scale = _asked_in(levels, found, replace(options, features="intensity"))
+        if votes is not None and votes.middle > 0:
+            doubt = contested(votes._replace(middle=math.inf, better=-math.inf), scale)
+    return found if doubt is None else replace(found, success=False, status=doubt[0], message=doubt[1])
+
+
+def _asked_in(levels: list[_Pair], found: Registration, options: _Options) -> tuple[Votes | None, int]:
+    """Return how the tiles of the finest level vote on which noise leaves them something to say, and its scale."""
+    votes, scale = None, 1
     for level, pair in enumerate(levels):
         if min(pair.reference.image.shape) > _VOTING and level < len(levels) - 1:
             continue
-        votes = _votes(pair, found, 2**level, options)
-        if votes is None:
+        here = _votes(pair, found, 2**level, options)
+        if here is None or (votes is not None and here.middle < votes.middle):
             break
-        doubt = contested(votes, 2**level)
-        if doubt is None or votes.agreeing >= HEARD:
+        votes, scale = here, 2**level
+        if contested(votes) is None or votes.agreeing >= HEARD or votes.better > MARKED:
             break
-    return found if doubt is None else replace(found, success=False, status=doubt[0], message=doubt[1])
+    return votes, scale
 
 
 def _votes(pair: _Pair, found: Registration, scale: int, options: _Options) -> Votes | None:
     """Let the tiles of one level vote on a displacement."""
-    features = "edges" if found.options["features"] == "edges" else "intensity"
-    reference, moving = (band_pass(image, _COARSE_TONES) for image in _seen(pair, replace(options, features=features)))
+    reference, moving = (band_pass(image, _COARSE_TONES) for image in _seen(pair, options))
     height, width = pair.reference.image.shape
     (cx, cy), (mx, my) = options.init, options.max_shift
     return vote(
@@ -906,7 +927,10 @@ def _finish(seen: list[_Pair], journey: _Journey, options: _Options) -> _End | N
         choice = _kernel(pair, start, inner, options)._asdict()
         reach = _REACHES[options.features]
         outer = _window(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
-        found = refine(LOSSES[options.loss], *pair, start, inner=inner, outer=outer, threads=options.threads, **choice)
+        white, threads = options.features == "intensity", options.threads
+        found = refine(
+            LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads, **choice
+        )
         if found is None:
             break
         journey.passes += found.passes

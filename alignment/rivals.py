@@ -8,6 +8,7 @@ part with the most contrast. So the frame is cut into tiles, which vote: each ti
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +28,8 @@ _CHANCE = 3.0
 _FALSE_ALARM = 0.01
 # how many peaks of each of the surfaces are looked at
 _MOST = 5
-# among how many of the highest points the peaks are looked for
-_FEW = 2000
+# and among how many of the highest places
+_FEW = 20
 # a correlation from which on no other displacement can explain more of a tile
 _MOSTLY = 0.9
 # the share of the usual contrast, squared, below which there is nothing but noise to raise
@@ -54,22 +55,29 @@ class Votes(NamedTuple):
         The share of the tiles that agree with the displacement beyond chance.
     middle : float
         The agreement of the tiles within the outermost ring, in standard deviations of chance.
+    chance : float
+        The agreement, in the same unit, that the best of all displacements hardly ever reaches by chance.
     preferring : float
         The share of the tiles that want the displacement where the strongest rival is given.
     rival : (dx, dy) or None
-        The strongest rival, in pixels.
+        The strongest rival, in pixels; None where chance makes as strong ones.
     against : float
-        The share of the tiles that want the rival where the displacement is given; 0 if chance makes as many.
-    better : bool
-        Whether a rival, all tiles taken together, fits at least as well.
+        The share of the tiles that want the rival where the displacement is given.
+    possible : float
+        And the share that they may be at most.
+    better : float
+        By how many standard deviations of chance the tiles that see both, taken together, agree better with a rival
+        that most of them see.
     """
 
     agreeing: float
     middle: float
-    preferring: float
-    rival: tuple[float, float] | None
-    against: float
-    better: bool
+    chance: float = 0.0
+    preferring: float = 1.0
+    rival: tuple[float, float] | None = None
+    against: float = 0.0
+    possible: float = 0.0
+    better: float = -math.inf
 
 
 def vote(
@@ -105,14 +113,22 @@ def vote(
     -----
     Rivals are the peaks of three surfaces: the correlation; what is left of it once the displacement has explained its
     part, which is the partial correlation :math:`(\rho - \rho_0 a) / \sqrt{1 - a^2}` with :math:`a` the reference's own
-    correlation from there; and the correlation of those tiles alone that do not agree. All have the
-    same contrast everywhere, so that a peak counts area.
+    correlation from there; and the same of those tiles alone that do not agree. All have the same contrast everywhere,
+    so that a peak counts area.
 
     The correlation r of a tile scatters by chance: :math:`\operatorname{artanh} r` by :math:`1 / \sqrt{n - 3}`, n being
     the number of independent pixels, that of all over the sum of the squares of the autocorrelation. A tile wants a
     rival if the partial correlation with what lies there, given what lies at the displacement, is beyond chance: so do
     the tiles that moved with the rival, and those that show both, as a double exposure does. Of a rival near by, whose
     tiles look alike, it has to correlate better beyond chance.
+
+    A plain scene behind a thing that moved shows too little for one tile to tell, but all of it, taken together, may:
+    a rival half a tile or more away exists if the tiles that do not agree, taken together, correlate with it by more
+    than chance makes them do at the best of all displacements, in ninety-nine of a hundred images: by the scatter of
+    that correlation over all displacements, and by what the tiles themselves say. Then each of those tiles has a voice
+    between -1 and 1, in proportion to its partial correlation up to three standard deviations. Whether the sum is small
+    is known only up to its own scatter: `possible` is the sum and three standard deviations,
+    :math:`(\sum v + \sqrt{n}) / N` for n voices of N.
 
     References
     ----------
@@ -136,35 +152,71 @@ def vote(
     tiles = _Tiles(u, v, margin)
     present = tiles.moved(at)
     here = tiles.correlation(present)
-    surfaces = _Surfaces(tiles, at)
+    surfaces = _Surfaces(tiles, at, within)
     if float(np.mean(here > _MOSTLY)) >= settled and not surfaces.repeating:
-        return Votes(1.0, math.inf, 1.0, None, 0.0, False)
+        return Votes(1.0, math.inf)
     unit = 1 / math.sqrt(max(surfaces.independent - 3, 1.0))
-    z = np.arctanh(here)
-    threshold = math.tanh(_CHANCE * unit)
-    agreeing = here > threshold
-    middle = z.reshape(tiles.count)[1:-1, 1:-1]
+    agreeing = here > math.tanh(_CHANCE * unit)
+    middle = np.arctanh(here).reshape(tiles.count)[1:-1, 1:-1]
     significance = float(middle.sum()) / (unit * math.sqrt(middle.size))
-    votes = Votes(float(agreeing.mean()), significance, 1.0, None, 0.0, False)
-    rivals = surfaces.rivals(tiles.chosen(~agreeing), within)
-    enough = _beyond_chance(z.size, len(rivals))
-    better = False
-    for rival in rivals:
+    votes = Votes(float(agreeing.mean()), significance, surfaces.chance)
+    # what noise takes from a correlation, it takes from a likeness too
+    kept = float(here[agreeing].mean()) if agreeing.any() else 1.0
+    rivals = surfaces.rivals(tiles.chosen(~agreeing), kept)
+    enough = _beyond_chance(here.size, len(rivals))
+    for rival, score in rivals.items():
         elsewhere = tiles.moved(rival)
-        there = tiles.correlation(elsewhere)
-        gain = np.arctanh(there) - z
-        better |= float(gain.sum()) >= 0
-        if math.hypot(rival[0] - at[0], rival[1] - at[1]) > _APART:
+        contest = _Contest(here, tiles.correlation(elsewhere), np.clip(_alike(present, elsewhere) / kept, -1, 1), unit)
+        both = tiles.inside(at) & tiles.inside(rival)
+        votes = votes._replace(better=max(votes.better, contest.better(both)))
+        distance = math.hypot(rival[0] - at[0], rival[1] - at[1])
+        for ballot in (contest.counted(distance, enough), contest.weighed(distance, score, surfaces.chance)):
+            if ballot is not None and ballot.possible * votes.preferring > votes.possible * ballot.preferring:
+                votes = votes._replace(rival=rival, **ballot._asdict())
+    return votes
+
+
+class _Ballot(NamedTuple):
+    """The shares of the tiles for and against a displacement, and the share that may at most be against."""
+
+    preferring: float
+    against: float
+    possible: float
+
+
+class _Contest:
+    """Two displacements, and how well each tile agrees with either, in standard deviations of chance."""
+
+    def __init__(self, here: Array, there: Array, alike: Array, unit: float) -> None:
+        self.agreeing = here > math.tanh(_CHANCE * unit)
+        self.present = there > math.tanh(_CHANCE * unit)
+        self.gain = (np.arctanh(there) - np.arctanh(here)) / (math.sqrt(2) * unit)
+        self.against = np.arctanh(_partial(there, here, alike)) / unit
+        self.favour = np.arctanh(_partial(here, there, alike)) / unit
+
+    def better(self, both: NDArray[np.bool_]) -> float:
+        """Return by how much the second one fits the tiles that see both, taken together, better, if most do."""
+        return float(self.gain[both].sum()) / math.sqrt(both.sum()) if both.mean() > 0.5 else -math.inf
+
+    def counted(self, distance: float, enough: int) -> _Ballot | None:
+        """Count the tiles that want one of the two beyond chance, if more than chance makes want the second."""
+        if distance > _APART:
             # both may have a part in a tile: what does each explain of what the other leaves?
-            alike = _alike(present, elsewhere)
-            against = _partial(there, here, alike) > threshold
-            favour = _partial(here, there, alike) > threshold
+            against, favour = self.against > _CHANCE, self.favour > _CHANCE
         else:
-            against = (gain > math.sqrt(2) * _CHANCE * unit) & (there > threshold)
-            favour = (gain < -math.sqrt(2) * _CHANCE * unit) & agreeing
-        if against.sum() >= enough and against.mean() > votes.against:
-            votes = votes._replace(rival=rival, against=float(against.mean()), preferring=float(favour.mean()))
-    return votes._replace(better=better)
+            against, favour = (self.gain > _CHANCE) & self.present, (self.gain < -_CHANCE) & self.agreeing
+        share = float(against.mean())
+        return _Ballot(float(favour.mean()), share, share) if against.sum() >= enough else None
+
+    def weighed(self, distance: float, score: float, chance: float) -> _Ballot | None:
+        """Add up what the tiles say that do not agree with the first one, a voice at the most for each."""
+        said = self.against[~self.agreeing]
+        if distance <= TILE / 2 or min(score, float(said.sum()) / math.sqrt(max(said.size, 1))) <= chance:
+            return None
+        share = max(float(np.clip(said / _CHANCE, -1, 1).sum()) / self.against.size, 0.0)
+        # by chance, the sum of n voices scatters by sqrt(n) / 3
+        possible = share + math.sqrt(said.size) / self.against.size
+        return _Ballot(max(float(np.clip(self.favour / _CHANCE, -1, 1).mean()), 0.0), share, possible)
 
 
 def _products(first: NDArray[np.float32], second: NDArray[np.float32]) -> Array:
@@ -172,16 +224,23 @@ def _products(first: NDArray[np.float32], second: NDArray[np.float32]) -> Array:
     return np.asarray(np.einsum("ij,ij->i", first, second), dtype=np.float64)
 
 
-def _alike(first: NDArray[np.float32], second: NDArray[np.float32]) -> Array:
+class _Moved(NamedTuple):
+    """What lies in the moving image where the tiles are, and the sum of its squares in each."""
+
+    blocks: NDArray[np.float32]
+    energy: Array
+
+
+def _alike(first: _Moved, second: _Moved) -> Array:
     """Return the correlation of each two tiles."""
-    energies = _products(first, first) * _products(second, second)
-    return np.asarray(_products(first, second) / np.sqrt(np.maximum(energies, 1e-30)))
+    scale = np.sqrt(np.maximum(first.energy * second.energy, 1e-30))
+    return np.asarray(_products(first.blocks, second.blocks) / scale)
 
 
 def _partial(first: Array, second: Array, alike: Array) -> Array:
     """Return the partial correlation with the first of two images, given the second."""
     left = np.maximum(1 - second**2, _LEFT) * np.maximum(1 - alike**2, _LEFT)
-    return np.asarray((first - second * alike) / np.sqrt(left))
+    return np.asarray(np.clip((first - second * alike) / np.sqrt(left), -0.99, 0.99))
 
 
 class _Tiles:
@@ -198,19 +257,31 @@ class _Tiles:
         self.blocks = self._blocks(u, self.corner)
         self.energy = _products(self.blocks, self.blocks)
 
-    def moved(self, at: tuple[float, float]) -> NDArray[np.float32]:
+    def moved(self, at: tuple[float, float]) -> _Moved:
         """Return the tiles of what lies in the moving image at a displacement; nothing outside of it."""
         dx, dy = at
         whole = dx == round(dx) and dy == round(dy)
         if whole and abs(dx) <= self.around[1] and abs(dy) <= self.around[0]:
             y, x = (c + n + int(d) for c, n, d in zip(self.corner, self.around, (dy, dx), strict=True))
-            return self._blocks(self.wide, (y, x))
-        return self._blocks(shift(self.v, dx, dy), self.corner)
+            blocks = self._blocks(self.wide, (y, x))
+        else:
+            blocks = self._blocks(shift(self.v, dx, dy), self.corner)
+        return _Moved(blocks, _products(blocks, blocks))
 
-    def correlation(self, moved: NDArray[np.float32]) -> Array:
+    def inside(self, at: tuple[float, float]) -> NDArray[np.bool_]:
+        """Say which tiles lie within the middle of the moving image at a displacement."""
+        rows, columns = (
+            (first + TILE * np.arange(n) + d >= m) & (first + TILE * np.arange(1, n + 1) + d <= size - m)
+            for first, n, d, m, size in zip(
+                self.corner, self.count, (at[1], at[0]), self.margin, self.u.shape, strict=True
+            )
+        )
+        return np.asarray(np.outer(rows, columns).ravel())
+
+    def correlation(self, moved: _Moved) -> Array:
         """Return the correlation of each tile with what lies there; 0 where nothing does."""
-        scale = np.sqrt((self.energy + _FLOOR) * (_products(moved, moved) + _FLOOR))
-        return np.asarray(np.clip(_products(self.blocks, moved) / scale, -0.99, 0.99))
+        scale = np.sqrt((self.energy + _FLOOR) * (moved.energy + _FLOOR))
+        return np.asarray(np.clip(_products(self.blocks, moved.blocks) / scale, -0.99, 0.99))
 
     def chosen(self, which: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Return the reference with nothing but the chosen tiles."""
@@ -228,46 +299,67 @@ class _Tiles:
 
 
 class _Surfaces:
-    """The correlations of the middle of two frames at all displacements up to half of it.
+    """The correlations of the reference's tiles with the whole moving frame, at all displacements up to half of it.
 
     They go round at the borders, which is good enough to find what the tiles are then asked about.
     """
 
-    def __init__(self, tiles: _Tiles, at: tuple[float, float]) -> None:
-        (my, mx), (height, width) = tiles.margin, tiles.u.shape
-        rows, columns = (fast_length(n - 2 * m, step=-1) for n, m in ((height, my), (width, mx)))
-        self.inside = np.s_[my : my + rows, mx : mx + columns]
-        u, v = tiles.u[self.inside], tiles.v[self.inside]
-        self.shape, self.at = u.shape, at
-        self.dy, self.dx = ((np.arange(n) + n // 2) % n - n // 2 for n in u.shape)
-        self.u, self.v = u, v
-        self.of_u = np.fft.rfft2(u)
-        own = self._back(self.of_u * np.conj(self.of_u)) / max(float(np.vdot(u, u)), 1e-30)
+    def __init__(
+        self,
+        tiles: _Tiles,
+        at: tuple[float, float],
+        within: tuple[tuple[float, float], tuple[float, float]],
+    ) -> None:
+        self.shape = tuple(fast_length(n) for n in tiles.u.shape)
+        self.at, self.v = at, tiles.v
+        self.dy, self.dx = ((np.arange(n) + n // 2) % n - n // 2 for n in self.shape)
+        (x0, y0), (x1, y1) = within
+        self.near = np.add.outer((self.dy - at[1]) ** 2, (self.dx - at[0]) ** 2) <= _NEAR**2
+        self.asked = np.outer((self.dy >= y0) & (self.dy <= y1), (self.dx >= x0) & (self.dx <= x1)) & ~self.near
+        u = tiles.chosen(np.ones(len(tiles.blocks), np.bool_))
+        self.energy = max(float(np.vdot(u, u)), 1e-30)
+        self.of_u = np.fft.rfft2(u, self.shape)
+        own = self._back(self.of_u * np.conj(self.of_u)) / self.energy
         elsewhere = np.maximum.outer(np.abs(self.dy), np.abs(self.dx)) >= TILE // 2
         self.repeating = float(own[elsewhere].max(initial=0.0)) > _REPEATING
         lags = np.arange(1 - TILE, TILE)
         taper = 1 - np.abs(lags) / TILE
         self.independent = TILE**2 / max(float(np.sum(own[np.ix_(lags, lags)] ** 2 * np.outer(taper, taper))), 1.0)
         self.own = np.roll(own, (round(at[1]), round(at[0])), axis=(0, 1))
+        # as many displacements are independent of each other as pixels are
+        trials = max(np.count_nonzero(self.asked) * self.independent / TILE**2, 1.0)
+        self.chance = NormalDist().inv_cdf(1 - _FALSE_ALARM / trials)
 
-    def rivals(
-        self, disagreeing: NDArray[np.float32], within: tuple[tuple[float, float], tuple[float, float]]
-    ) -> list[tuple[float, float]]:
-        """Return the peaks other than the displacement itself, each once."""
-        (x0, y0), (x1, y1) = within
-        near = np.add.outer((self.dy - self.at[1]) ** 2, (self.dx - self.at[0]) ** 2) <= _NEAR**2
-        of_v = np.fft.rfft2(self.v)
-        cross = self._back(np.conj(self.of_u) * of_v)
-        cross /= max(math.sqrt(float(np.vdot(self.u, self.u)) * float(np.vdot(self.v, self.v))), 1e-30)
-        asked = np.outer((self.dy >= y0) & (self.dy <= y1), (self.dx >= x0) & (self.dx <= x1)) & ~near
-        here = max(float(cross[near].max(initial=0.0)), 0.0)
-        partial = (cross - here * self.own) / np.sqrt(np.maximum(1 - self.own**2, 0.05))
-        others = self._back(np.conj(np.fft.rfft2(disagreeing[self.inside])) * of_v)
-        found: dict[tuple[float, float], None] = {}
-        for surface in (partial, cross, others):
-            for j, i in _peaks(np.where(asked, surface, -np.inf)):
-                found[float(self.dx[i]), float(self.dy[j])] = None
-        return list(found)
+    def rivals(self, disagreeing: NDArray[np.float32], kept: float) -> dict[tuple[float, float], float]:
+        """Return the peaks other than the displacement itself, each once, with how far it stands out.
+
+        That is, from what the displacement leaves of the correlation with those tiles that do not agree, and in units
+        of its scatter.
+        """
+        of_v = np.fft.rfft2(self.v, self.shape)
+        power = float(np.vdot(self.v, self.v))
+        cross = self._back(np.conj(self.of_u) * of_v) / max(math.sqrt(self.energy * power), 1e-30)
+        surfaces = [cross, self._left(cross, self.own / kept)]
+        spread = math.inf
+        if disagreeing.any():
+            of_some = np.conj(np.fft.rfft2(disagreeing, self.shape))
+            energy = max(float(np.vdot(disagreeing, disagreeing)), 1e-30)
+            others = self._back(of_some * of_v) / max(math.sqrt(energy * power), 1e-30)
+            own = np.roll(self._back(of_some * self.of_u) / energy, (round(self.at[1]), round(self.at[0])), axis=(0, 1))
+            surfaces.append(self._left(others, own / kept))
+            if self.asked.any():
+                spread = float(np.median(np.abs(surfaces[-1][::3, ::3][self.asked[::3, ::3]]))) / 0.6745
+        found: dict[tuple[float, float], float] = {}
+        for surface in surfaces:
+            for j, i in _peaks(np.where(self.asked, surface, -np.inf)):
+                found[float(self.dx[i]), float(self.dy[j])] = float(surfaces[-1][j, i]) / max(spread, 1e-30)
+        return found
+
+    def _left(self, cross: NDArray[np.floating], own: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return what is left of a correlation once the displacement has explained its part."""
+        here = max(float(cross[self.near].max(initial=0.0)), 0.0)
+        own = np.clip(own, -1, 1)
+        return np.asarray((cross - here * own) / np.sqrt(np.maximum(1 - own**2, _LEFT)))
 
     def _back(self, product: NDArray[np.complexfloating]) -> NDArray[np.floating]:
         return np.fft.irfft2(product, self.shape)
@@ -292,16 +384,18 @@ def _power_around(image: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _peaks(surface: NDArray[np.floating]) -> list[tuple[int, int]]:
     """Return the highest local maxima above nought of a surface that goes round."""
-    level = max(float(np.partition(surface, -_FEW, axis=None)[-_FEW]), 0.0) if surface.size > _FEW else 0.0
-    rows, columns = np.nonzero(surface > level)
+    left, around = surface.copy(), np.arange(-2, 3)
     height, width = surface.shape
-    summit = np.ones(len(rows), np.bool_)
-    for j in (-1, 0, 1):
-        for i in (-1, 0, 1):
-            summit &= surface[rows, columns] >= surface[(rows + j) % height, (columns + i) % width]
-    rows, columns = rows[summit], columns[summit]
-    order = np.argsort(-surface[rows, columns], kind="stable")[:_MOST]
-    return [(int(rows[k]), int(columns[k])) for k in order]
+    found: list[tuple[int, int]] = []
+    for _ in range(_FEW):
+        j, i = divmod(int(left.argmax()), width)
+        if left[j, i] <= 0 or len(found) == _MOST:
+            break
+        window = np.ix_((j + around) % height, (i + around) % width)
+        if surface[j, i] >= surface[window][1:-1, 1:-1].max():
+            found.append((j, i))
+        left[window] = -np.inf
+    return found
 
 
 def _beyond_chance(tiles: int, rivals: int) -> int:

@@ -115,6 +115,8 @@ def spread_of(
     rectangles: Sequence[Window],
     at: tuple[float, float],
     pull: NDArray[np.float64] | None = None,
+    *,
+    white: bool = True,
 ) -> Spread:
     r"""Return the uncertainty of the minimum of a loss with the Gaussian kernel.
 
@@ -131,6 +133,8 @@ def spread_of(
         (dx, dy) in pixels, the minimum or so near to it that the difference does not matter.
     pull : ndarray of shape (2,), optional
         What the kernel itself may be off by, in pixels; its square is added.
+    white : bool
+        Whether noise is independent from pixel to pixel, as in grey levels, or what a filter has made of such noise.
 
     Returns
     -------
@@ -140,27 +144,40 @@ def spread_of(
     -----
     With :math:`g_k` the share of block k in the gradient, :math:`C_k` its covariance under noise and H the curvature,
 
-    .. math:: \Sigma = H^{-1} \sum_k C_k H^{-1}, \qquad \chi^2 = \sum_k g_k' C_k^{-1} g_k \sim \chi^2_{2K - 2}
+    .. math:: \Sigma = H^{-1} \left(\sum_k C_k - F\right) H^{-1}, \qquad
+        \chi^2 = \sum_k g_k' C_k^{-1} g_k \sim \chi^2_{2K - 2}
 
-    where two degrees of freedom are spent on the minimum. If :math:`\chi^2` is within chance, :math:`\Sigma` holds;
-    otherwise the `sandwich` of the scatter takes its place, over blocks alone, in pairs or in fours, whichever is
-    largest: displacements that differ from place to place do so in neighbouring blocks alike.
+    where F is what the loss's own fit of gain and offset takes off (`Objective.noise_fitted`), and two degrees of
+    freedom are spent on the minimum. If :math:`\chi^2` is within chance, :math:`\Sigma` holds; otherwise the `sandwich`
+    of the scatter takes its place, over blocks alone, in pairs or in fours, whichever is largest: displacements that
+    differ from place to place do so in neighbouring blocks alike.
+
+    A filter that makes edges or fine structure of an image correlates its noise, and its share in the gradient is more
+    or less than that of independent noise by a factor that depends on filter and scene. It is the same factor in
+    :math:`\Sigma` and in :math:`\chi^2`, which estimates it: :math:`\phi = \chi^2 / (2K - 2)`, with as many degrees of
+    freedom. Where it is above 1, :math:`\Sigma` is multiplied by it.
 
     References
     ----------
-    H. White, "Maximum likelihood estimation of misspecified models", Econometrica 50, 1982.
+    H. White, "Maximum likelihood estimation of misspecified models", Econometrica 50, 1982; for the factor
+    R. W. M. Wedderburn, "Quasi-likelihood functions, generalized linear models, and the Gauss-Newton method",
+    Biometrika 61, 1974.
     """
     survey = objective.describe(cleaned.sums)
     H = survey.hessian
     eigenvalues, vectors = np.linalg.eigh(H) if np.isfinite(H).all() else (np.zeros(2), np.eye(2))
     if len(rectangles) < 3 or eigenvalues[0] <= 1e-6 * eigenvalues[1]:
         return Spread(_undetermined(eigenvalues, vectors), math.inf, math.nan, True)
-    noise = _positive(objective.gradient_noise(_slopes(objective, pair, rectangles, at), cleaned, *at))
+    slopes = _slopes(objective, pair, rectangles, at)
+    noise = _positive(objective.gradient_noise(slopes, cleaned, *at))
     freedom = 2 * len(rectangles) - 2
     chi2 = _chi_squared(survey.shares, noise)
     like_noise = _deviate(chi2, freedom) <= _CHANCE
     inverse = np.linalg.inv(H)
-    covariance, degrees = inverse @ noise.sum(axis=0) @ inverse, math.inf
+    total = _positive((noise.sum(axis=0) - objective.noise_fitted(slopes, cleaned))[np.newaxis])[0]
+    covariance, degrees = inverse @ total @ inverse, math.inf
+    if like_noise and not white and chi2 > freedom:
+        covariance, degrees = covariance * (chi2 / freedom), float(freedom)
     if not like_noise:
         scattered, count = _widest(survey.shares, H)
         if np.trace(scattered) > np.trace(covariance):

@@ -44,14 +44,11 @@ CONDITION = 0.005
 CONTESTED = 0.25
 # the share of tiles that a displacement explains from which on no rival can have so many
 SETTLED = 1 / (1 + CONTESTED)
-# and one that chance does not explain does so where fewer than this share prefer the displacement
-MAJORITY = 2 / 3
-# a rival on less of the frame than this is a blemish
-NOTICEABLE = 0.1
 # the share of the tiles that have to agree for the others to be heard: below, noise speaks
 HEARD = 0.25
-# standard deviations of chance by which the middle of the frame agrees if it agrees at all
-MIDDLE = 3.0
+
+# standard deviations of chance by which a rival fits markedly better
+MARKED = 3.0
 
 MESSAGES = {
     "converged": "converged",
@@ -204,13 +201,14 @@ def contested(votes: Votes, scale: float = 1.0) -> tuple[str, str] | None:
     scale : float
         The pixels of the images in one of the level on which the tiles voted.
     """
-    if votes.middle < MIDDLE:
+    if votes.middle < votes.chance:
         return "no correlation", BORDER_MESSAGE
-    contesting = votes.against >= CONTESTED * votes.preferring or votes.preferring < MAJORITY
-    if votes.rival is not None and votes.against >= NOTICEABLE and contesting:
+    # where few agree, single tiles that do not are heard no more than those that do: only all of them, taken together
+    heard = votes.agreeing >= HEARD or votes.possible > votes.against
+    if votes.rival is not None and heard and votes.possible >= CONTESTED * votes.preferring:
         x, y = (scale * v for v in votes.rival)
         return "ambiguous", CONTESTED_MESSAGE.format(x=x, y=y, share=votes.against)
-    return ("ambiguous", BETTER_MESSAGE) if votes.better else None
+    return ("ambiguous", BETTER_MESSAGE) if votes.better >= 0 else None
 
 
 def direction(hessian: NDArray[np.float64]) -> str:

@@ -110,25 +110,27 @@ def hidden_share(mask, sigma, y, x):
     return float((np.outer(along, along) * ~window).sum() / along.sum() ** 2)
 
 
-def pair_with_masks():
+def pair_with_masks(share=0.1):
     B, A = scene((26, 28), 5), scene((26, 28), 6)
     rng = np.random.default_rng(7)
-    return B, A, rng.random(B.shape) > 0.1, rng.random(B.shape) > 0.1
+    return B, A, rng.random(B.shape) > share, rng.random(B.shape) > share
 
 
+@pytest.mark.parametrize(("share", "most"), [(0.02, 0.02), (0.1, 0.1)])
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("domain", [(5, 21, 5, 22), (0, 26, 0, 28)])
 @pytest.mark.parametrize("at", [(0.3, -1.4), (-3.2, 0.0)])
-def test_usable_pixels_share_out_the_weights_of_masked_ones(name, domain, at):
-    B, A, used, usable = pair_with_masks()
+def test_usable_pixels_share_out_the_weights_of_masked_ones(name, domain, at, share, most):
+    """Those whose taps are all but one in fifty in use count; where too many are hidden, all but one in ten."""
+    B, A, used, usable = pair_with_masks(share)
     top, bottom, left, right = domain
     b, a = [], []
     for y in range(top, bottom):
         for x in range(left, right):
             n, m = y + round(at[1]), x + round(at[0])
             inside = 0 <= n < 26 and 0 <= m < 28
-            counts = used[y, x] and hidden_share(used, 0.8, y, x) <= 0.1
-            if counts and (not inside or (usable[n, m] and hidden_share(usable, 0.8, n, m) <= 0.1)):
+            counts = used[y, x] and hidden_share(used, 0.8, y, x) <= most
+            if counts and (not inside or (usable[n, m] and hidden_share(usable, 0.8, n, m) <= most)):
                 b.append(masked_sum(B, used, 0, 0, 0.8, y, x))
                 a.append(masked_sum(A, usable, *at, 0.8, y, x))
     want = np.mean((np.array(a) - b) ** 2) if name == "mse" else -np.corrcoef(a, b)[0, 1]
@@ -180,6 +182,31 @@ def test_products_of_slopes_make_the_curvature_near_a_match():
         made = objective(B, A, domain=(8, 42, 8, 46), kernel=Gaussian(0.8))
         exact = made.hessian(-2, 1)
         np.testing.assert_allclose(made.gauss_newton(-2, 1), exact, atol=0.15 * np.abs(exact).max(), err_msg=name)
+
+
+def test_a_slope_that_gain_and_offset_explain_is_no_curvature_of_the_correlation():
+    """A sky that fades, and a little structure: the exact Hessian is the judge, and most of the slopes is the sky's."""
+    fine, y, x = scene((60, 64), 7), *np.indices((60, 64))
+    whole = 0.2 * fine + 0.15 * x + 0.08 * y
+    B, A, domain = whole[5:55, 5:59], 1.3 * whole[4:54, 7:61] - 2, (8, 42, 8, 46)
+    made = OBJECTIVES["ncc"](B, A, domain=domain, kernel=Gaussian(0.8))
+    exact, found = made.hessian(-2, 1), made.gauss_newton(-2, 1)
+    sums = made.survey(-2, 1, [domain])
+    products = sums[0, 12:16].reshape(2, 2) * made._curvature_scale(sums)
+    assert np.trace(products) > 1.5 * np.trace(exact)
+    np.testing.assert_allclose(found, exact, atol=0.1 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("kernel", [Gaussian(0.6), Gaussian(1.0)])
+def test_a_ramp_alone_has_a_place_for_mse_and_none_for_ncc(kernel):
+    y, x = np.indices((50, 54), float)
+    ramp = 0.1 * x + 0.05 * y
+    curved = [
+        OBJECTIVES[name](ramp, ramp, domain=(8, 42, 8, 46), kernel=kernel).gauss_newton(0, 0) for name in OBJECTIVES
+    ]
+    largest = dict(zip(OBJECTIVES, (np.abs(np.linalg.eigvalsh(H)).max() for H in curved), strict=True))
+    assert largest["mse"] > 0.01
+    assert largest["ncc"] < 1e-9
 
 
 def test_the_hat_has_no_gauss_newton():

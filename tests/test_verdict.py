@@ -86,37 +86,43 @@ def test_exactness_is_the_correlation_in_units_of_its_own_uncertainty():
 
 # --- what the parts of the frame say ----------------------------------------------------------------------------------
 
-UNANIMOUS = Votes(agreeing=0.9, middle=40.0, preferring=0.9, rival=None, against=0.0, better=False)
+UNANIMOUS = Votes(agreeing=0.9, middle=40.0, chance=4.5, preferring=0.9)
+
+
+def against(share, **change):
+    return UNANIMOUS._replace(rival=(3.0, -2.0), against=share, **{"possible": share, **change})
 
 
 def test_without_a_rival_nothing_is_contested():
     assert contested(UNANIMOUS) is None
-    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.09)) is None
+    assert contested(against(0.09)) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "change"),
+    ("status", "votes"),
     [
-        ("no correlation", {"middle": 1.5}),
-        ("ambiguous", {"rival": (3.0, 4.0), "against": 0.3}),
-        ("ambiguous", {"rival": (3.0, 4.0), "against": 0.11, "preferring": 0.5}),
-        ("ambiguous", {"better": True}),
+        ("no correlation", UNANIMOUS._replace(middle=4.4)),
+        ("ambiguous", against(0.3)),
+        ("ambiguous", against(0.04, preferring=0.12, agreeing=0.5)),
+        ("ambiguous", against(0.03, possible=0.05, preferring=0.1, agreeing=0.1)),
+        ("ambiguous", against(0.12, possible=0.24)),
+        ("ambiguous", UNANIMOUS._replace(better=0.0)),
     ],
 )
-def test_each_objection_has_its_status_and_a_sentence(status, change):
-    found, message = contested(UNANIMOUS._replace(**change))
+def test_each_objection_has_its_status_and_a_sentence(status, votes):
+    found, message = contested(votes)
     assert found == status
     assert len(message.split()) > 8
     assert "{" not in message
 
 
-def test_a_minority_of_a_few_tiles_and_a_majority_with_few_against_are_left_alone():
-    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.11, preferring=0.8)) is None
-    assert contested(UNANIMOUS._replace(rival=(3.0, 4.0), against=0.03, preferring=0.1, agreeing=0.1)) is None
+def test_a_blemish_is_left_alone_and_so_is_what_may_at_most_be_one():
+    assert contested(against(0.19, preferring=0.8)) is None
+    assert contested(against(0.01, preferring=0.1)) is None
+    assert contested(against(0.03, preferring=0.1, agreeing=0.1)) is None
+    assert contested(against(0.12, possible=0.19, preferring=0.8)) is None
+    assert contested(UNANIMOUS._replace(better=-0.1)) is None
 
 
 def test_a_rival_is_named_in_pixels_of_the_images():
-    assert (
-        "(12, -8) px, fits 40% of the frame"
-        in contested(UNANIMOUS._replace(rival=(3.0, -2.0), against=0.4), scale=4)[1]
-    )
+    assert "(12, -8) px, fits 40% of the frame" in contested(against(0.4), scale=4)[1]

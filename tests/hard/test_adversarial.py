@@ -61,6 +61,26 @@ def test_dead_lines_held_the_images_where_they_were(axis, seed):
     assert np.hypot(found.dx - 7, found.dy + 6) < 0.05
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_two_exposures_a_few_pixels_apart_were_taken_for_one_between_them(seed):
+    """Where single pixels tell them apart, few parts of the frame agree; at half the resolution all do."""
+    wide = photograph(seed)
+    found = al.register(cut(wide), (cut(wide, 9, -4) + cut(wide, 5, -2)) / 2)
+    assert not found.success, str(found)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_thing_before_a_plain_scene_was_taken_for_the_scene(seed):
+    """No part of the scene shows enough to tell how it moved; all of it, taken together, does."""
+    rng = np.random.default_rng(seed)
+    behind, front = 0.5 + 0.03 * (photograph(seed) - 0.5), rng.normal(0.5, 0.2, (420, 460))
+    reference = np.where(disc(), cut(front), cut(behind)) + rng.normal(0, 0.001, (200, 240))
+    moving = np.where(disc(-9, 12), cut(front, -9, 12), cut(behind, 8, 5)) + rng.normal(0, 0.001, (200, 240))
+    found = al.register(reference, moving)
+    assert found.status == "ambiguous", str(found)
+    assert "(8, 5) px" in found.message
+
+
 def test_a_rival_outside_of_max_shift_does_not_count():
     """What the message advises helps."""
     wide = photograph(0)
