@@ -470,6 +470,20 @@ def test_a_step_to_where_the_correlation_is_undefined_leaves_the_cell():
         assert place[0] == 0.25 - slope
 
 
+def test_a_short_step_out_of_a_cell_is_the_last_only_when_it_has_been_evaluated():
+    class Brief(Bowl):
+        evaluation = "cells"
+
+        def descend_in_cell(self, place, law, memory, scale, rows, tolerance):
+            rows[0] = (0.5, 0.0, 9.0, -1.0, 8.0)  # a long step, and a short one over the border
+            place[:] = (1.0, 0.0, np.nan, np.nan, 1e-9)
+            return 1, True
+
+    result = minimise(Brief(), GradientDescent(0.1), steps=9, tolerance=1e-6)
+    assert result.status == "converged"
+    assert result.trace["dx"].tolist() == [0.0, 0.5, 1.0]
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 @pytest.mark.parametrize(
     ("side", "onto", "stays"),
