@@ -54,7 +54,7 @@ class Votes(NamedTuple):
     agreeing : float
         The share of the tiles that agree with the displacement beyond chance.
     middle : float
-        The agreement of the tiles within the outermost ring, in standard deviations of chance.
+        The agreement of the tiles within the outermost ring that show anything, in standard deviations of chance.
     chance : float
         The agreement, in the same unit, that the best of all displacements hardly ever reaches by chance.
     preferring : float
@@ -157,8 +157,9 @@ def vote(
         return Votes(1.0, math.inf)
     unit = 1 / math.sqrt(max(surfaces.independent - 3, 1.0))
     agreeing = here > math.tanh(_CHANCE * unit)
-    middle = np.arctanh(here).reshape(tiles.count)[1:-1, 1:-1]
-    significance = float(middle.sum()) / (unit * math.sqrt(middle.size))
+    # what a mask hides agrees with nothing, and says nothing
+    seen = tiles.middle() & (np.minimum(tiles.energy, present.energy) > _FLOOR)
+    significance = float(np.arctanh(here[seen]).sum()) / (unit * math.sqrt(max(int(seen.sum()), 1)))
     votes = Votes(float(agreeing.mean()), significance, surfaces.chance)
     # what noise takes from a correlation, it takes from a likeness too
     kept = float(here[agreeing].mean()) if agreeing.any() else 1.0
@@ -256,6 +257,12 @@ class _Tiles:
         self.wide = np.pad(v, [(n, n) for n in self.around])
         self.blocks = self._blocks(u, self.corner)
         self.energy = _products(self.blocks, self.blocks)
+
+    def middle(self) -> NDArray[np.bool_]:
+        """Say which tiles are not of the outermost ring."""
+        inner = np.zeros(self.count, np.bool_)
+        inner[1:-1, 1:-1] = True
+        return inner.ravel()
 
     def moved(self, at: tuple[float, float]) -> _Moved:
         """Return the tiles of what lies in the moving image at a displacement; nothing outside of it."""

@@ -138,6 +138,20 @@ def test_what_is_masked_does_not_vote():
     assert votes.rival is None
 
 
+def test_what_is_masked_does_not_dilute_what_the_others_say():
+    """Under noise that leaves each tile little to say, all of what is seen agrees as without a mask."""
+    noise = np.random.default_rng(5).normal(size=(2, 128, 160))
+    images = [
+        cut(texture(), *move) + 2.5 * texture().std() * n for move, n in zip(((0, 0), (3, -2)), noise, strict=True)
+    ]
+    seen = np.ones((128, 160), np.uint8)
+    seen[32:80] = 0
+    whole, part = (asked(*images, (3, -2), masks=(mask, None)) for mask in (None, seen))
+    assert whole.agreeing < 1
+    share = (seen[16:112, 16:144] != 0).mean()  # of the middle
+    assert part.middle == pytest.approx(whole.middle * np.sqrt(share), rel=0.25)
+
+
 @pytest.mark.parametrize("level", [1e-30, 1.0, 1e80])
 def test_the_size_of_the_grey_levels_does_not_matter(level):
     reference, moving = in_part(0.5)
