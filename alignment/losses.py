@@ -170,6 +170,7 @@ class Objective(ABC):
         self._used, self._usable = self._masks_of_passes()
         self._with_border: Image | None = None
         self._cells: dict[tuple[int, int], Moments] = {}
+        self._strips: dict[tuple[Window | None, float], tuple[float, float, float]] = {}
         self._kept: dict[str, Image] = {}  # images with borders, made when first needed
         self._offset = 0.0  # of the reference's grey levels, in the sums
         self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
@@ -384,6 +385,7 @@ class Objective(ABC):
     def clear_cache(self) -> None:
         """Forget the cells' moments, as for a benchmark."""
         self._cells.clear()
+        self._strips.clear()
 
     def _one_sided(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient as the given cell shows them."""
@@ -654,6 +656,14 @@ class Objective(ABC):
         """Count the domain pixels that read only zeros; sum B - offset and its square over them."""
         if overlap == self.domain:
             return 0.0, 0.0, 0.0
+        if (overlap, offset) not in self._strips:  # the same for a whole cell, and whoever evaluates stays in few
+            if len(self._strips) >= _CELLS_KEPT:
+                self._strips.clear()
+            self._strips[overlap, offset] = self._beside(overlap, offset)
+        return self._strips[overlap, offset]
+
+    def _beside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
+        """Sum the strips of the domain beside the overlap."""
         top, bottom, left, right = self.domain
         y0, y1, x0, x1 = overlap if overlap is not None else (bottom, bottom, left, left)
         count = first = second = 0.0

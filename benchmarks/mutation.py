@@ -211,7 +211,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("bottom + y.whole < height", "bottom + y.whole <= height", "the last row's lower neighbour read from outside"),
         ("np.pad(self._A, 1)", 'np.pad(self._A, 1, mode="edge")', "edge for zeros"),
     ],
-    ("losses.py", "Objective._outside"): [
+    ("losses.py", "Objective._beside"): [
         ("np.s_[y0:y1, x1:right],", "", "strip on the right forgotten"),
         ("np.s_[top:y0, left:right],", "np.s_[top:y0, x0:x1],", "corners outside forgotten"),
         ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
