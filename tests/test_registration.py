@@ -16,8 +16,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from alignment import InputError, Registration, datasets, refinement, register
-from alignment import registration as registration_module
+from alignment import InputError, Registration, comparison, datasets, refinement, register
 
 LOSSES = ("ncc", "mse")
 SEARCHES = ("auto", "exhaustive")
@@ -696,7 +695,7 @@ def test_masks_that_never_meet_are_a_status(method):
 
 @pytest.mark.parametrize("features", ["intensity", "fine", "edges"])
 def test_threads_change_no_bit(features, monkeypatch):
-    monkeypatch.setattr("alignment.registration._WORTH_THREADS", 0)
+    monkeypatch.setattr("alignment.views._WORTH_THREADS", 0)
     monkeypatch.setattr("alignment.losses._WORTH_THREADS", 0)
     monkeypatch.setattr("alignment.losses._BAND", 16)
     pair = scene((100, 110)), scene((100, 110), 3.3, -2.6)
@@ -721,22 +720,17 @@ def test_fine_structure_holds_where_the_light_differs():
 def test_phases_find_what_other_searches_do_not(monkeypatch):
     """A search that sees nothing must not be the end: the phases are asked, and confirmed by a descent."""
     B, A = scene((100, 110)), scene((100, 110), 6.3, -4.6)
-    monkeypatch.setattr(registration_module, "_REPEATING_ITSELF", 2.0)
-    monkeypatch.setattr(registration_module, "_REPEATING", 2.0)
-    monkeypatch.setattr(registration_module, "_attempt", _only_when_told_where(registration_module._attempt))
+    monkeypatch.setattr(comparison, "_REPEATING_ITSELF", 2.0)
+    monkeypatch.setattr(comparison, "_REPEATING", 2.0)
+    attempt = comparison.Comparison.by
+
+    def lost(self, features):
+        return replace(attempt(self, features), success=False, status="no correlation")
+
+    monkeypatch.setattr(comparison.Comparison, "by", lost)
     found = register(B, A)
     assert found.success, found.message
     assert error(found, 6.3, -4.6) <= 0.05
-
-
-def _only_when_told_where(attempt):
-    """Let an attempt that searches for itself fail."""
-
-    def told(levels, options, begin=None):
-        found = attempt(levels, options, begin)
-        return found if begin is not None else replace(found, success=False, status="no correlation")
-
-    return told
 
 
 @pytest.mark.parametrize("seed", range(12))
