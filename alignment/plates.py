@@ -11,7 +11,6 @@ All rectangles are (top, bottom, left, right) in pixels of the plate file, botto
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -22,11 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _checks
 from ._checks import Image, InputError
+from .channels import FEATURES, Pair, closure, registered
 from .composition import CROPS, Crop, check_crop, compose
 from .exposures import CHANNELS, Rectangle, check_exposures, find_exposures, names_of
 from .exposures import is_negative as looks_negative
-from .pyramid import Masked, smooth
-from .registration import LOSSES, Registration, register
+from .options import LOSSES, Options
+from .result import Registration
 from .scans import block_mean, grey
 
 __all__ = [
@@ -34,26 +34,16 @@ __all__ = [
     "find_exposures",
 ]  # fmt: skip
 
-FEATURES = ("auto", "edges", "fine", "intensity", "normalised")
-
 # the share of each side of an exposure that is not compared: what is left of frames, tapes and chips
 _BORDER = 0.1
 # pixels along the short side of an exposure that are enough: more show the grain, and how the emulsion has warped
 _ENOUGH = 1024
-# pixels along the short side when features are tried
-_TRIED = 360
-# how many times as precise others have to be than edges, which are where they are whatever the colour
-_PREFERRED = 1.5
 # of the short side: the standard deviation of a displacement's mean over a plate, whose parts have moved on their own
 _WARP = 3e-4
-# of that deviation: what difference in precision is none
-_NEGLIGIBLE = 0.1
 # the closure in units of its standard deviation beyond which the three answers contradict each other
 _CONTRADICTION = 4.0
 # what a pair that did not converge counts, in units of the variance of one that did
 _DOUBTED = 1e4
-# pixels, and the share of the short side: the width of the mean and the scatter of a locally normalised form
-_LOCAL, _LOCAL_SHARE = 4.0, 0.01
 
 
 @dataclass(frozen=True)
@@ -121,17 +111,6 @@ class Colorization:
             "inverted": self.inverted,
             "notes": list(self.notes),
         }
-
-
-class _Pair(NamedTuple):
-    """Two channels, the moving one first."""
-
-    moving: str
-    reference: str
-
-    def __str__(self) -> str:
-        """Return the name that the pair goes by."""
-        return f"{self.moving} on {self.reference}"
 
 
 class _Solution(NamedTuple):
@@ -228,7 +207,7 @@ def colorize(
     scan = grey(plate)
     rectangles, inverted, notes = _exposures(scan, exposures, order)
     others = [name for name in CHANNELS if name != reference]
-    pairs = [_Pair(others[0], reference), _Pair(others[1], reference), _Pair(others[0], others[1])]
+    pairs = [Pair(others[0], reference), Pair(others[1], reference), Pair(others[0], others[1])]
     found = _registered(scan, rectangles, pairs, loss, features, _reach(max_shift, rectangles), threads)
     warp = _WARP * min(_common(rectangles))
     solution = _solve(found, reference, warp)
@@ -288,12 +267,12 @@ def _common(rectangles: Mapping[str, Rectangle]) -> tuple[int, int]:
 def _registered(
     scan: Image,
     rectangles: Mapping[str, Rectangle],
-    pairs: list[_Pair],
+    pairs: list[Pair],
     loss: str,
     features: str,
     reach: tuple[float, float],
     threads: int,
-) -> dict[_Pair, Registration]:
+) -> dict[Pair, Registration]:
     """Register the three pairs of channels, at the size that shows what there is to see."""
     height, width = _common(rectangles)
     factor = 2 ** max(0, int(math.log2(min(height, width) / _ENOUGH)))
@@ -302,85 +281,13 @@ def _registered(
         for name, (top, _, left, _) in rectangles.items()
     }
     # between the two channels that move, twice as far
-    reaches = {p: tuple((1 + (p is pairs[2])) * r / factor for r in reach) for p in pairs}
-
-    def aligned(pair: _Pair, seen: str, images: Mapping[str, Image], coarser: int = 1) -> Registration:
-        x, y = (max(r / coarser, 1.0) for r in reaches[pair])
-        return _compared(
-            images[pair.reference], images[pair.moving], seen,
-            loss=loss, max_shift=(x, y), border=_BORDER, threads=threads,
-        )  # fmt: skip
-
-    if features != "auto":
-        found = {pair: aligned(pair, features, channels) for pair in pairs}
-    else:
-        coarser = max(1, round(min(height, width) / factor / _TRIED))
-        small = channels if coarser == 1 else {name: block_mean(image, coarser) for name, image in channels.items()}
-        tried = {p: {f: aligned(p, f, small, coarser) for f in FEATURES[1:]} for p in pairs}
-        chosen = _choose(tried, _WARP * min(height, width) / factor / coarser)
-        if coarser > 1:  # edges that were lost at the coarse level may be clear here
-            tried = {p: {f: aligned(p, f, channels) for f in dict.fromkeys((chosen[p], "edges"))} for p in pairs}
-            chosen = _choose(tried, _WARP * min(height, width) / factor)
-        found = {p: tried[p][f] for p, f in chosen.items()}
-        again = {p: aligned(p, "auto", channels) for p, result in found.items() if not result.success}
-        found.update({p: result for p, result in again.items() if result.success})
+    reaches = {p: (n * reach[0] / factor, n * reach[1] / factor) for p, n in zip(pairs, (1, 1, 2), strict=True)}
+    options = Options((1.0, 1.0), loss=loss, features=features, border=_BORDER, threads=threads)
+    found = registered(channels, reaches, options, _WARP * min(height, width) / factor)
     return {pair: _enlarged(result, factor) for pair, result in found.items()}
 
 
-def _compared(reference: Image, moving: Image, features: str, **options: Any) -> Registration:
-    """Register two images by any of the features."""
-    if features != "normalised":
-        return register(reference, moving, features=features, **options)
-    result = register(_normalised(reference), _normalised(moving), features="intensity", **options)
-    return replace(result, options={**result.options, "features": features})
-
-
-def _normalised(image: Image) -> Image:
-    r"""Return an image less its local mean, divided by its local scatter: in shadow as in light.
-
-    What scatters less than a tenth of the usual is left small, for it is noise.
-    """
-    wide = max(_LOCAL, _LOCAL_SHARE * min(image.shape))
-    fine = image - smooth(Masked(image), wide).image
-    scatter = np.sqrt(np.maximum(smooth(Masked(fine * fine), wide).image, 0))
-    least = 0.1 * float(np.mean(scatter, dtype=np.float64))
-    return np.asarray(fine / np.maximum(scatter, max(least, 1e-12)), image.dtype)
-
-
-def _choose(tried: Mapping[_Pair, Mapping[str, Registration]], warp: float) -> dict[_Pair, str]:
-    """Return what to compare on each pair: what agrees, going round the channels, and is precise."""
-    pairs = list(tried)
-    best = {pair: min(tried[pair], key=lambda f, of=tried[pair]: (not of[f].success, _spread(of[f]))) for pair in pairs}  # type: ignore[misc]
-
-    def cost(choice: tuple[str, ...]) -> float:
-        found = {pair: tried[pair][name] for pair, name in zip(pairs, choice, strict=True)}
-        if not all(result.success for result in found.values()):
-            return math.inf
-        closed = _closure(found, warp)[1]
-        spreads = sum(math.log(_spread(result) + _NEGLIGIBLE * warp) for result in found.values())
-        return closed**2 + 2 * (spreads + math.log(_PREFERRED) * sum(name != "edges" for name in choice))
-
-    choices = list(itertools.product(*(tried[pair] for pair in pairs)))
-    cheapest = min(choices, key=cost)
-    return dict(zip(pairs, cheapest, strict=True)) if math.isfinite(cost(cheapest)) else best
-
-
-def _spread(result: Registration) -> float:
-    """Return the root of the summed variances of a displacement, in pixels."""
-    return math.sqrt(max(float(np.trace(result.covariance)), 0.0))
-
-
-def _closure(found: Mapping[_Pair, Registration], warp: float) -> tuple[NDArray[np.float64], float]:
-    """Return what is left after going round the three channels, and how many of its standard deviations that is."""
-    first, second, across = found.values()
-    left = np.array([first.dx - second.dx - across.dx, first.dy - second.dy - across.dy])
-    covariance = sum((r.covariance for r in found.values()), 3 * warp**2 * np.eye(2))
-    if not np.isfinite(covariance).all():
-        return left, 0.0
-    return left, math.sqrt(float(left @ np.linalg.solve(covariance, left)))
-
-
-def _solve(found: Mapping[_Pair, Registration], reference: str, warp: float) -> _Solution:
+def _solve(found: Mapping[Pair, Registration], reference: str, warp: float) -> _Solution:
     """Return the displacements from the reference that agree best with those of two or three pairs."""
     names = [name for name in CHANNELS if name != reference]
     normal, right = np.zeros((4, 4)), np.zeros(4)
@@ -394,16 +301,16 @@ def _solve(found: Mapping[_Pair, Registration], reference: str, warp: float) -> 
         right += design.T @ weight @ np.array([result.dx, result.dy])
     covariance = np.linalg.inv(normal)
     solution = covariance @ right
-    closure, contradiction = np.zeros(2), 0.0
+    left, contradiction = np.zeros(2), 0.0
     if len(found) == 3:
-        closure, contradiction = _closure(found, warp)
+        left, contradiction = closure(found, warp)
         if all(result.success for result in found.values()):  # their disagreement, on two axes, shows in the error bars
             covariance *= max(1.0, contradiction**2 / 2)
     parts = {name: np.s_[2 * n : 2 * n + 2] for n, name in enumerate(names)}
     return _Solution(
         moves={name: solution[part] for name, part in parts.items()},
         covariances={name: np.asarray(covariance[part, part], np.float64) for name, part in parts.items()},
-        closure=closure,
+        closure=left,
         contradiction=contradiction,
     )
 
@@ -415,7 +322,7 @@ def _trusted(result: Registration, warp: float) -> NDArray[np.float64]:
     return trusted if result.success else _DOUBTED * (trusted + np.eye(2))
 
 
-def _judged(found: Mapping[_Pair, Registration], solution: _Solution) -> tuple[tuple[str, str], list[_Pair]]:
+def _judged(found: Mapping[Pair, Registration], solution: _Solution) -> tuple[tuple[str, str], list[Pair]]:
     """Return the status and its sentence, and the pairs that make the picture."""
     sure = [pair for pair, result in found.items() if result.success]
     doubted = {pair: result for pair, result in found.items() if not result.success}

@@ -10,18 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from . import _checks
-from ._checks import Image, InputError, Mask
 from .comparison import Comparison
-from .defects import living
 from .gaussian import Gaussian
 from .options import FEATURES, LOSSES, METHODS, SEARCHES, Options
-from .pyramid import Masked
 from .result import TRACE, Registration
-from .views import Both, Pair
+from .views import Both, Pair, usable
 
 __all__ = ["FEATURES", "LOSSES", "METHODS", "SEARCHES", "TRACE", "Registration", "register"]
 
@@ -131,18 +127,7 @@ def _door(
     B, finite_b = _checks.image("reference", reference)
     A, finite_a = _checks.image("moving", moving)
     _checks.same_shape(B, A)
-    if min(B.shape) < 8:
-        raise InputError(f"the images have shape {B.shape}; give at least 8 x 8 pixels")
     B, A = _checks.common_dtype(B, A)
-    used = _checks.both(finite_b, _checks.mask("reference_mask", reference_mask, B.shape))
-    usable = _checks.both(finite_a, _checks.mask("moving_mask", moving_mask, A.shape))
-    used, usable = _checks.both(used, living(B)), _checks.both(usable, living(A))
-    return Pair(_filled(B, used), _filled(A, usable))
-
-
-def _filled(image: Image, mask: Mask | None) -> Masked:
-    """Give the pixels that may not be used the mean of the others: what lay there may be large beyond all digits."""
-    if mask is None or not mask.any():
-        return Masked(image, mask)
-    mean = image[mask != 0].mean(dtype=np.float64)
-    return Masked(np.where(mask != 0, image, image.dtype.type(mean)), mask)
+    used_b = _checks.both(finite_b, _checks.mask("reference_mask", reference_mask, B.shape))
+    used_a = _checks.both(finite_a, _checks.mask("moving_mask", moving_mask, A.shape))
+    return Pair(usable(B, used_b), usable(A, used_a))

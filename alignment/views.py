@@ -13,6 +13,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from . import _checks
+from ._checks import Image, InputError, Mask
+from .defects import living
 from .pyramid import Masked, band_pass, build, count_levels, edges, smooth
 
 S = TypeVar("S")
@@ -31,6 +34,20 @@ _MIDDLE_TONES = 1.0
 _WORTH_THREADS = 1 << 20
 # and beyond which a view is too large to be kept
 _SMALL = 1 << 22
+
+
+def usable(image: Image, mask: Mask | None) -> Masked:
+    """Return an image and which of its pixels may be used: not those of dead lines.
+
+    What may not be used gets the mean of the others: what lay there may be large beyond all digits.
+    """
+    if min(image.shape) < 8:
+        raise InputError(f"the images have shape {image.shape}; give at least 8 x 8 pixels")
+    used = _checks.both(mask, living(image))
+    if used is None or not used.any():
+        return Masked(image, used)
+    mean = image[used != 0].mean(dtype=np.float64)
+    return Masked(np.where(used != 0, image, image.dtype.type(mean)), used)
 
 
 class Pair(NamedTuple):

@@ -55,7 +55,7 @@ def nothing_estimated(monkeypatch):
         raise AssertionError("this is estimating")
 
     monkeypatch.setattr(registration, "register", refuse)
-    monkeypatch.setattr(plates, "register", refuse)
+    monkeypatch.setattr(plates, "registered", refuse)
     monkeypatch.setattr(plates, "colorize", refuse)
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from alignment import Colorization, InputError, colorize, datasets, plates, read_image, register
+from alignment.channels import Pair
 from alignment.exposures import CHANNELS, find_exposures
-from alignment.plates import FEATURES, _choose, _closure, _normalised, _Pair, _solve, compose
+from alignment.plates import _solve, compose
 
 HERE = Path(__file__).resolve().parents[1]
 SHARED = HERE.parent / "shared" / "plates"
@@ -224,7 +225,7 @@ def test_composing_again_gives_the_same_picture(coloured):
 
 # --- three pairs, two displacements -----------------------------------------------------------------------------------
 
-PAIRS = (_Pair("red", "green"), _Pair("blue", "green"), _Pair("red", "blue"))
+PAIRS = (Pair("red", "green"), Pair("blue", "green"), Pair("red", "blue"))
 
 
 @functools.cache
@@ -288,44 +289,6 @@ def test_a_pair_that_did_not_converge_spoils_nothing():
     np.testing.assert_allclose(_solve(found, "green", 0.1).moves["red"], [3, -2], atol=0.05)
 
 
-def test_features_are_chosen_that_agree():
-    right = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(7, -3)], strict=True))
-    tried = {
-        pair: {"edges": registration(result.dx + 9 * n**2, result.dy - 7, 0.08), "intensity": result}
-        for n, (pair, result) in enumerate(right.items(), 1)
-    }
-    assert set(_choose(tried, 0.1).values()) == {"intensity"}
-    failed = {p: {**t, "intensity": registration(0, 0, success=False)} for p, t in tried.items()}
-    assert set(_choose(failed, 0.1).values()) == {"edges"}
-    same = {pair: {"edges": result, "intensity": result} for pair, result in right.items()}
-    assert set(_choose(same, 0.1).values()) == {"edges"}
-
-
-@pytest.mark.slow
-def test_edges_are_tried_again_where_more_of_them_are_seen(monkeypatch):
-    """What was chosen at the coarse level has to hold against them at the finer one, on each pair."""
-    honest, seen = plates._choose, []
-
-    def choose(tried, warp):
-        seen.append(({frozenset(found) for found in tried.values()}, warp))
-        return honest(tried, warp) if len(seen) > 1 else dict.fromkeys(tried, "intensity")
-
-    monkeypatch.setattr(plates, "_choose", choose)
-    result = colorize(np.kron(demo().plate, np.ones((2, 2), demo().plate.dtype)))
-    assert [features for features, _ in seen] == [{frozenset(FEATURES[1:])}, {frozenset(("intensity", "edges"))}]
-    assert seen[1][1] == pytest.approx(2 * seen[0][1])
-    assert result.success
-    assert worst(result, {name: 2 * moved for name, moved in truth(demo(), "green").items()}) <= 0.1
-
-
-def test_how_far_going_round_does_not_close():
-    found = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(6, -3)], strict=True))
-    left, units = _closure(found, 0.0)
-    np.testing.assert_allclose(left, [1, 0])
-    assert units == pytest.approx(1 / np.sqrt(3 * 0.1**2))
-    assert _closure(found, 1.0)[1] < 1
-
-
 @pytest.mark.slow
 def test_three_pairs_that_contradict_each_other_are_not_converged(monkeypatch, coloured):
     """One pair sure of a wrong answer: the picture is made, of the two that agree better, and nobody is misled."""
@@ -356,17 +319,6 @@ def test_one_exposure_of_something_else_is_not_converged():
     result = colorize(plate)
     assert not result.success
     assert result.rgb.shape[2] == 3
-
-
-def test_local_normalisation_takes_light_and_contrast_away():
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:120, 0:150]
-    texture = rng.normal(0, 1, (120, 150))
-    uneven = (0.5 + 0.004 * x + (0.02 + 0.001 * y) * texture).astype(np.float32)
-    inside = np.s_[20:-20, 20:-20]
-    plain, normal = (_normalised(image.astype(np.float32))[inside] for image in (uneven, 3 - 0 * x + 0.1 * texture))
-    assert np.corrcoef(plain.ravel(), normal.ravel())[0, 1] > 0.99
-    assert np.isfinite(_normalised(np.full((40, 50), 0.3, np.float32))).all()
 
 
 # --- small plates -----------------------------------------------------------------------------------------------------
