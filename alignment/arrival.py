@@ -78,8 +78,8 @@ def _kernel(pair: Pair, start: tuple[float, float], window: Window, options: Opt
 
 def _fine(end: Refinement, options: Options) -> bool:
     """Say whether a level is good enough to look no further up."""
-    if options.features == "edges" and options.loss == "ncc":
-        return -end.loss >= _SHARED
+    if options.features == "edges":
+        return end.ncc >= _SHARED
     return _error(end) <= PRECISE
 
 
@@ -90,7 +90,7 @@ def _error(end: Refinement) -> float:
 
 def _fitter(found: Refinement, levels: int, end: Refinement, options: Options) -> bool:
     """Say whether what a coarser level found is to be preferred."""
-    if options.features == "edges" and options.loss == "ncc":
+    if options.features == "edges":
         return found.arrived
     return found.arrived and _error(found) * 2**levels < _MARKEDLY * _error(end)
 

@@ -1,0 +1,32 @@
+"""The last steps: on which level they end, and what they make of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from alignment import register
+
+
+def hills(dx=0.0, dy=0.0, noise=0.01, seed=0):
+    """Return two soft hills under noise, of which a coarser level shows all there is."""
+    y, x = np.mgrid[:160, :160].astype(float)
+    broad = 0.3 * np.exp(-((x - 85 - dx) ** 2 + (y - 94 - dy) ** 2) / (2 * 18**2))
+    narrow = 0.2 * np.exp(-((x - 50 - dx) ** 2 + (y - 54 - dy) ** 2) / (2 * 9**2))
+    return broad + narrow + np.random.default_rng(seed).normal(0, noise, x.shape)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+def test_the_level_of_edges_is_not_chosen_by_its_own_error_bar(loss, seed):
+    """The smallest of several estimated errors is too small: the first level that shares enough is taken."""
+    pair = hills(seed=seed), hills(3, -2, seed=seed + 100)
+    found = register(*pair, features="edges", loss=loss)
+    assert found.trace["level"][-1] == 0
+    assert found.ncc >= 0.55
+
+
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+def test_edges_that_noise_has_eaten_are_sought_on_a_coarser_level(loss):
+    pair = hills(noise=0.03), hills(3, -2, noise=0.03, seed=100)
+    assert register(*pair, features="edges", loss=loss).trace["level"][-1] >= 1
