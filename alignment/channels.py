@@ -115,13 +115,15 @@ def registered(
     warp : float
         The standard deviation, in pixels, of a displacement's mean over images whose parts have moved on their own.
     """
-    matchings = _matched(channels, reaches, options, 1)
+    coarser = 1
+    if options.features == "auto":
+        coarser = max(1, round(min(next(iter(channels.values())).shape) / _TRIED))
+    matchings = _matched(channels, reaches, options, coarser)
     if options.features != "auto":
         return {pair: matching.asked(matching.by(options.features)) for pair, matching in matchings.items()}
-    coarser = max(1, round(min(next(iter(channels.values())).shape) / _TRIED))
-    trials = matchings if coarser == 1 else _matched(channels, reaches, options, coarser)
-    found = _convincing(trials, dict.fromkeys(trials, FEATURES[1:]), warp / coarser)
+    found = _convincing(matchings, {pair: FEATURES[1:] for pair in matchings}, warp / coarser)
     if coarser > 1:  # edges that were lost at the coarse level may be clear here
+        matchings = _matched(channels, reaches, options, 1)
         again = {pair: tuple(dict.fromkeys((_compared(result), "edges"))) for pair, result in found.items()}
         found = _convincing(matchings, again, warp)
     for pair, result in found.items():

@@ -33,7 +33,7 @@ _MIDDLE_TONES = 1.0
 # pixels from which on a thread is worth its start
 _WORTH_THREADS = 1 << 20
 # and beyond which a view is too large to be kept
-_SMALL = 1 << 22
+_SMALL = 1 << 20
 
 
 def usable(image: Image, mask: Mask | None) -> Masked:
