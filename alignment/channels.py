@@ -121,7 +121,7 @@ def registered(
     matchings = _matched(channels, reaches, options, coarser)
     if options.features != "auto":
         return {pair: matching.asked(matching.by(options.features)) for pair, matching in matchings.items()}
-    found = _convincing(matchings, {pair: FEATURES[1:] for pair in matchings}, warp / coarser)
+    found = _convincing(matchings, dict.fromkeys(matchings, FEATURES[1:]), warp / coarser)
     if coarser > 1:  # edges that were lost at the coarse level may be clear here
         matchings = _matched(channels, reaches, options, 1)
         again = {pair: tuple(dict.fromkeys((_compared(result), "edges"))) for pair, result in found.items()}
