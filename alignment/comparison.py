@@ -19,8 +19,9 @@ from .pyramid import halve, smooth
 from .result import Registration
 from .rivals import Votes, vote
 from .search import Peak, phase_peak
+from .tones import tone_curve
 from .verdict import DISTINCT_GAP, HEARD, MARKED, SETTLED, SIGNIFICANT, SURE, VAGUE_SHARE, contested
-from .views import FRAME, Both, Pair, cropped
+from .views import FRAME, Both, Pair, Views, cropped
 
 # how many levels to try the last steps on
 _LEVELS_TRIED = 3
@@ -36,6 +37,9 @@ _REPEATING_ITSELF = 0.85
 _VOTING = 400
 # a correlation of images that are the same
 _SAME = 0.99
+# how often a curve of tones and a displacement take turns, and pixels: how little it then moves
+_TURNS = 4
+_AGREED = 0.05
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
 
@@ -95,10 +99,12 @@ class Comparison:
         for attempt in self._attempts():
             found = self.asked(attempt)
             if found.success and (first is None or _sure(found)):
+                if found.options["features"] == "edges" and (better := self._through_a_curve(found)):
+                    return better
                 return found if found.options["features"] == "intensity" else self._unless_the_same(found)
             first = first or found
         assert first is not None
-        return first
+        return self._through_a_curve(first) or first
 
     def _unless_the_same(self, found: Registration) -> Registration:
         """Return a result, unless grey levels fit exactly and do not tell: then a part of what they show tells no more.
@@ -107,6 +113,31 @@ class Comparison:
         """
         plain = self.by("intensity")
         return plain if plain.ncc >= _SAME and plain.status in ("flat", "ambiguous") else found
+
+    def _through_a_curve(self, found: Registration) -> Registration | None:
+        """Return what grey levels say once a curve has turned those of one image into those of the other, if one does.
+
+        Edges whose tones are bent are not where they were. The curve follows from the displacement and this from the
+        curve, so that they take turns until they agree.
+        """
+        for _ in range(_TURNS):
+            better = self._turned(found)
+            if better is None:
+                return None
+            moved, found = math.hypot(better.dx - found.dx, better.dy - found.dy), better
+            if moved <= _AGREED:
+                return found if found.success and _sure(found) else None
+        return None
+
+    def _turned(self, found: Registration) -> Registration | None:
+        """Return the attempt by the levels that a curve has turned, as it fits at a displacement."""
+        curve = tone_curve(*self.both.smoothed(0, "intensity"), (found.dx, found.dy), found.window)
+        if curve is None or not curve.tells:
+            return None
+        turned = Views(curve(self.both.moving.levels[0]), self.options.smooth)
+        levels = Comparison(Both(self.both.reference, turned, self.both.threads), self.options)
+        better = levels.asked(levels.by("intensity"))
+        return replace(better, options={**better.options, "features": "toned"})
 
     def _attempts(self) -> Iterator[Registration]:
         """Compare what the two images may share: their intensities, their fine structure or their edges.

@@ -269,7 +269,9 @@ def local_displacements(
     grid = _cut(registration, shape, rows, columns)
     height, width = grid[0].bottom - grid[0].top, grid[0].right - grid[0].left
     radius = min(max(_REACH, _REACH_SHARE * min(height, width)), _REACH_MOST * min(height, width))
-    chosen = {**options, "features": registration.options["features"], "border": 0.0}
+    compared = registration.options["features"]
+    # where a curve turned the levels, a tile is too small to tell it: edges are near enough
+    chosen = {**options, "features": "edges" if compared == "toned" else compared, "border": 0.0}
 
     def look(tile: _Tile) -> _Answer:
         return _registered(B, A, used, usable, registration, tile, radius if reach is None else reach, chosen)

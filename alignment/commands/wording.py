@@ -26,7 +26,12 @@ def found_line(registration: Any, loss: str) -> str:
     return f"{displacement}   {quality(registration, loss)}   {verdict(registration)}"
 
 
-_COMPARED = {"edges": " of edges", "fine": " of fine structure", "normalised": " of locally normalised levels"}
+_COMPARED = {
+    "edges": " of edges",
+    "fine": " of fine structure",
+    "normalised": " of locally normalised levels",
+    "toned": " of levels turned by a curve",
+}
 
 
 def quality(registration: Any, loss: str) -> str:
