@@ -282,6 +282,8 @@ class Objective(ABC):
     def landscape(self, dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
         """Return the loss on a grid of displacements, one pass for each cell that the grid touches.
 
+        With the Gaussian kernel, which no cells describe, it is one pass for each displacement.
+
         Parameters
         ----------
         dx : array_like of shape (N,)
@@ -292,8 +294,10 @@ class Objective(ABC):
         -------
         ndarray of shape (M, N)
         """
-        columns = [split(_checks.finite_number("dx", value)) for value in _listed("dx", dx)]
-        rows = [split(_checks.finite_number("dy", value)) for value in _listed("dy", dy)]
+        across, down = ([_checks.finite_number(n, v) for v in _listed(n, d)] for n, d in (("dx", dx), ("dy", dy)))
+        if isinstance(self.kernel, Gaussian):
+            return np.array([[self.value(x, y) for x in across] for y in down]).reshape(len(down), len(across))
+        columns, rows = [split(x) for x in across], [split(y) for y in down]
         surface = np.empty((len(rows), len(columns)))
         for ky in {row.whole for row in rows}:
             i = [n for n, row in enumerate(rows) if row.whole == ky]
@@ -304,9 +308,17 @@ class Objective(ABC):
         return surface
 
     def cell(self, kx: int, ky: int) -> Moments:
-        """Return the moments of the cell [kx, kx + 1] x [ky, ky + 1], by one pass unless they are kept already."""
+        """Return the moments of the cell [kx, kx + 1] x [ky, ky + 1], by one pass unless they are kept already.
+
+        Raises
+        ------
+        InputError
+            If the kernel is a Gaussian, which no finite set of moments describes on a cell.
+        """
         key = kx, ky
         if key not in self._cells:
+            if isinstance(self.kernel, Gaussian):
+                raise _checks.InputError(f"kernel is {self.kernel}, which has no cells; give kernel='hat'")
             if len(self._cells) >= _CELLS_KEPT:
                 del self._cells[next(iter(self._cells))]
             self.passes += 1

@@ -217,7 +217,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
         (".astype(np.float64) - offset", ".astype(np.float64)", "offset forgotten outside"),
     ],
-    ("losses.py", "_all_corners_usable"): [
+    ("losses.py", "Objective._masks_of_passes"): [
         ("constant_values=1", "constant_values=0", "zeros outside the frame masked"),
         ("wide[:-1, :-1] & wide[1:, :-1] &", "wide[:-1, :-1] &", "one corner's mask forgotten"),
     ],
