@@ -8,8 +8,7 @@ a whole unit cell, which are kept, and every further displacement in that cell c
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any, NamedTuple, Self
 
@@ -18,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _checks, _kernels
 from ._checks import Image, Mask, UndefinedLossError
+from .bands import Window, around, in_bands
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
 from .descent import Law
@@ -25,7 +25,9 @@ from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
 from .noise import estimate_noise
 from .pyramid import Masked, smoothing_taps
 
-Window = tuple[int, int, int, int]
+# what a caller of the losses needs beside them comes with them
+__all__ = ["MSE", "NCC", "Cleaned", "Noise", "Objective", "Survey", "Window", "correlation", "noise_of", "variance"]
+
 Domain = str | Window
 
 EVALUATIONS = ("cells", "direct")
@@ -39,9 +41,6 @@ _MOST_NOISE = 0.9
 # the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared; where that leaves too
 # few, up to the next
 _MOST_HIDDEN = 0.02, 0.1
-# rows that a pass adds up at a time, and the pixels from which on threads are worth their start
-_BAND = 400
-_WORTH_THREADS = 1 << 22
 # zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
 _BORDER = 2 * REACH + 1
 
@@ -457,25 +456,6 @@ class Objective(ABC):
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient from rows of sums that together cover the overlap."""
 
-    def _in_bands(
-        self, run: Callable[[NDArray[np.int64]], NDArray[np.float64]], rectangles: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the sums of a pass over some rectangles, band by band of their rows.
-
-        The bands are the same however many threads there are, and are added up in the same order.
-        """
-        first, last, left, right = _around(rectangles)
-        if last - first <= _BAND or (last - first) * (right - left) < _WORTH_THREADS:
-            return run(rectangles)
-        bands = []
-        for y in range(first, last, _BAND):
-            bands.append(rectangles.copy())
-            bands[-1][:, :2] = rectangles[:, :2].clip(y, y + _BAND)
-        if self.threads == 1:
-            return np.asarray(sum(run(band) for band in bands))
-        with ThreadPoolExecutor(min(self.threads, len(bands))) as pool:
-            return np.asarray(sum(pool.map(run, bands)))
-
     def _sums_gaussian(self, rectangles: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         """Return the sixteen sums of the pass with the Gaussian kernel, one row for each rectangle."""
         assert isinstance(self.kernel, Gaussian)
@@ -492,7 +472,7 @@ class Objective(ABC):
             )
             return sums
 
-        return self._in_bands(run, rectangles)
+        return in_bands(run, rectangles, self.threads)
 
     def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
         """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
@@ -502,7 +482,7 @@ class Objective(ABC):
         """
         image, mask = (self._A, self._pixels_used[1]) if name == "A" else (self._B, self._pixels_used[0])
         height, width = self.shape
-        top, bottom, left, right = _around(rectangles)
+        top, bottom, left, right = around(rectangles)
         inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
         if inside and self._used is None:
             return image, (ky - REACH, kx - REACH)
@@ -782,7 +762,7 @@ class MSE(Objective):
     def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         if self.kernel != "hat":
             return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(_around(blocks), x, y)
+        source, origin = self._source(around(blocks), x, y)
 
         def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
             sums: NDArray[np.float64] = _kernels.sums_mse(
@@ -790,7 +770,7 @@ class MSE(Objective):
             )
             return sums
 
-        return self._in_bands(run, blocks)
+        return in_bands(run, blocks, self.threads)
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
@@ -831,7 +811,7 @@ class MSE(Objective):
                 )
                 return moments
 
-            sums = self._in_bands(run, np.array([overlap]))
+            sums = in_bands(run, np.array([overlap]), self.threads)
             G += symmetric(sums[:10])
             if self._noise is not None:
                 G -= sums[10] * self._noise.corners
@@ -937,7 +917,7 @@ class NCC(Objective):
     def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         if self.kernel != "hat":
             return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(_around(blocks), x, y)
+        source, origin = self._source(around(blocks), x, y)
 
         def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
             sums: NDArray[np.float64] = _kernels.sums_ncc(
@@ -945,7 +925,7 @@ class NCC(Objective):
             )
             return sums
 
-        return self._in_bands(run, blocks)
+        return in_bands(run, blocks, self.threads)
 
     def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
         c = self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside))
@@ -1076,7 +1056,7 @@ class NCC(Objective):
                 )
                 return moments
 
-            sums = self._in_bands(run, np.array([overlap]))
+            sums = in_bands(run, np.array([overlap]), self.threads)
             P += symmetric(sums[:10])
             C += sums[10:14]
             S += sums[14:18]
@@ -1190,16 +1170,6 @@ def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
         if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask):
             return inside
     return mask
-
-
-def _around(rectangles: NDArray[np.int64]) -> Window:
-    """Return the smallest rectangle that holds all of some."""
-    if len(rectangles) == 1:
-        top, bottom, left, right = rectangles[0].tolist()
-        return top, bottom, left, right
-    top, _, left, _ = rectangles.min(axis=0).tolist()
-    _, bottom, _, right = rectangles.max(axis=0).tolist()
-    return top, bottom, left, right
 
 
 def _shifted_mask(mask: Mask, kx: int, ky: int) -> Mask:

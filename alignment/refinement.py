@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import Window
 from .bandwidth import REMAINS
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
-from .losses import Objective, Window, correlation, variance
+from .losses import Objective, correlation, variance
 from .pyramid import Masked
 from .uncertainty import Spread, blocks_of, sandwich, spread_of
 

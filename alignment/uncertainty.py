@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .losses import Cleaned, Objective, Window
+from .bands import Window
+from .losses import Cleaned, Objective
 from .pyramid import Masked
 
 # blocks down and across at the most, pixels along a block at the least

@@ -9,7 +9,6 @@ import pytest
 
 from alignment import bilinear, formulas, losses
 from alignment._checks import InputError
-from alignment.gaussian import Gaussian
 
 SIDES = ("right", "left", "central")
 SHAPES = [(5, 7), (7, 4), (1, 6), (6, 1), (4, 4)]
@@ -423,42 +422,6 @@ def test_the_mse_of_a_perfect_match_is_not_below_zero(scene):
 def test_shares_of_a_constant_image_are_an_error(objective, scene):
     with pytest.raises(InputError, match="is constant over the domain"):
         objective("ncc", np.ones((6, 7)), scene((6, 7))).gradient_by_blocks(0.5, 0.5, blocks=[(0, 6, 0, 7)])
-
-
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("kernel", ["hat", Gaussian(0.8)])
-@pytest.mark.parametrize("kind", [losses.MSE, losses.NCC])
-def test_threads_change_no_bit_of_a_pass(kind, kernel, masked, monkeypatch):
-    """Bands of rows are the same, and added up in the same order, however many threads there are."""
-    monkeypatch.setattr(losses, "_BAND", 7)
-    monkeypatch.setattr(losses, "_WORTH_THREADS", 0)
-    rng = np.random.default_rng(0)
-    B, A = rng.random((2, 60, 50))
-    masks = {"reference_mask": rng.random(B.shape) > 0.02, "moving_mask": rng.random(B.shape) > 0.02} if masked else {}
-    one, three = (kind(B, A, kernel=kernel, threads=threads, **masks) for threads in (1, 3))
-    for at in ((0.3, -1.4), (-7.25, 3.0)):
-        np.testing.assert_array_equal(one.value_and_gradient(*at)[1], three.value_and_gradient(*at)[1])
-        assert one.value(*at) == three.value(*at)
-        blocks = [(12, 30, 12, 38), (30, 48, 12, 38)]
-        sums = [o.gradient_by_blocks(*at, blocks=blocks) for o in (one, three)]
-        np.testing.assert_array_equal(*sums)
-
-
-def test_bands_add_up_to_the_whole(monkeypatch):
-    B, A = np.random.default_rng(0).random((2, 60, 50))
-    whole = [
-        kind(B, A, kernel=kernel).value(0.3, -1.4)
-        for kind in (losses.MSE, losses.NCC)
-        for kernel in ("hat", Gaussian(0.8))
-    ]
-    monkeypatch.setattr(losses, "_BAND", 7)
-    monkeypatch.setattr(losses, "_WORTH_THREADS", 0)
-    bands = [
-        kind(B, A, kernel=kernel).value(0.3, -1.4)
-        for kind in (losses.MSE, losses.NCC)
-        for kernel in ("hat", Gaussian(0.8))
-    ]
-    np.testing.assert_allclose(bands, whole, rtol=1e-13)
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
