@@ -24,6 +24,7 @@ from .descent import Law
 from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
 from .noise import estimate_noise
 from .pyramid import Masked, smoothing_taps
+from .sums import Centred, added, centred, correlation, explained, variance
 
 # what a caller of the losses needs beside them comes with them
 __all__ = ["MSE", "NCC", "Cleaned", "Noise", "Objective", "Survey", "Window", "correlation", "noise_of", "variance"]
@@ -539,7 +540,7 @@ class Objective(ABC):
         (wx, sx), (wy, sy) = (self.kernel.taps(self._locate(d).fraction) for d in (dx, dy))
         w0 = self.kernel.taps(0.0)[0]
         energy, still = float((wx @ wx) * (wy @ wy)), float(w0 @ w0) ** 2
-        c = NCC._centred(sums[:, :12].sum(axis=0))
+        c = centred(sums)
         if not min(c.var_a, c.var_b) > 0:
             return Cleaned(sums, 0.0, 0.0, 1.0)
         v_a = v_b = 0.0
@@ -556,7 +557,7 @@ class Objective(ABC):
         return Cleaned(cleaned, v_a, v_b, gain)
 
     @abstractmethod
-    def _gain(self, c: _Centred) -> float:
+    def _gain(self, c: Centred) -> float:
         """Return the factor between the grey levels of the two images that this loss allows for."""
 
     def gradient_noise(
@@ -775,7 +776,7 @@ class MSE(Objective):
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
 
-    def _gain(self, c: _Centred) -> float:
+    def _gain(self, c: Centred) -> float:
         return 1.0
 
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -820,24 +821,6 @@ class MSE(Objective):
         if count == 0:
             raise self._nothing_left(x, y)
         return MomentsMSE(G, count)
-
-
-class _Centred(NamedTuple):
-    """Second moments of the shifted image and the reference about their means, from the sums of a pass."""
-
-    n: float
-    mean_u: float
-    mean_v: float
-    var_a: float
-    var_b: float
-    covariance: float
-    suu: float
-    svv: float
-
-    @property
-    def rho(self) -> float:
-        """The correlation coefficient."""
-        return self.covariance / (sqrt(self.var_a) * sqrt(self.var_b))
 
 
 class NCC(Objective):
@@ -907,8 +890,8 @@ class NCC(Objective):
     def _from_sums(
         self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
-        total = sums[:, :12].sum(axis=0)
-        c = self._centred(total + self._only_zeros(outside))
+        total = added(sums)
+        c = Centred.of(total + self._only_zeros(outside))
         if c.n == 0:
             raise self._nothing_left(x, y)
         self._refuse_constant(c, x, y)
@@ -928,17 +911,17 @@ class NCC(Objective):
         return in_bands(run, blocks, self.threads)
 
     def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        c = self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside))
+        c = Centred.of(added(sums) + self._only_zeros(outside))
         self._refuse_constant(c, Cell(0, 0.0), Cell(0, 0.0))
         return self._slopes(sums, c)
 
-    def _refuse_constant(self, c: _Centred, x: Cell, y: Cell) -> None:
+    def _refuse_constant(self, c: Centred, x: Cell, y: Cell) -> None:
         """Refuse a variance that is nothing but rounding."""
-        for name, variance, squares, offset in (
+        for name, power, squares, offset in (
             ("moving", c.var_a, c.suu, self._offsets[0]),
             ("reference", c.var_b, c.svv, self._offsets[1]),
         ):
-            if not variance > self._rounding(squares, c.n, offset):
+            if not power > self._rounding(squares, c.n, offset):
                 raise self._constant(name, x, y)
 
     def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -958,10 +941,10 @@ class NCC(Objective):
         off are integrals along the border of what is compared: they matter where structure is coarse against the
         window, or where masks make the border long.
         """
-        c = self._centred(sums[:, :12].sum(axis=0))
+        c = centred(sums)
         if not (c.n and min(c.var_a, c.var_b) > 0):
             return super().hessian_from(sums)
-        means, along = self._explained(sums, c)
+        means, along = explained(sums, c)
         taken = self._gain(c) * (c.n * np.outer(means, means) + c.var_a * np.outer(along, along))
         return np.asarray(super().hessian_from(sums) - taken * self._curvature_scale(sums))
 
@@ -978,12 +961,12 @@ class NCC(Objective):
 
         where :math:`q_i = \sum (h * \tilde u)(h * A_i)`. A block alone keeps its full share.
         """
-        c = self._centred(cleaned.sums[:, :12].sum(axis=0))
-        total = slopes[:, :12].sum(axis=0)
-        twice = self._centred(total)
+        c = centred(cleaned.sums)
+        total = added(slopes)
+        twice = Centred.of(total)
         if not min(c.n, c.var_a, twice.n) > 0:
             return np.zeros((2, 2))
-        means, along = self._explained(cleaned.sums, c)
+        means, along = explained(cleaned.sums, c)
         # products with the reference, over the gain: free from the noise of either
         q = (total[9:11] - twice.mean_v * total[5:7]) / cleaned.gain
         cross = np.outer(means, total[5:7]) + np.outer(along, q)
@@ -992,17 +975,11 @@ class NCC(Objective):
         both = cleaned.reference_noise + cleaned.gain**2 * cleaned.moving_noise
         return np.asarray(both * self._curvature_scale(cleaned.sums) ** 2 * less)
 
-    @staticmethod
-    def _explained(sums: NDArray[np.float64], c: _Centred) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return by how much of a constant, and of the image itself, the slopes are explained."""
-        slopes, products = sums[:, 5:7].sum(axis=0), sums[:, 7:9].sum(axis=0)
-        return slopes / c.n, (products - c.mean_u * slopes) / c.var_a
-
-    def _gain(self, c: _Centred) -> float:
+    def _gain(self, c: Centred) -> float:
         return c.covariance / c.var_a
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
-        c = self._centred(sums[:, :12].sum(axis=0))
+        c = centred(sums)
         return 1 / (sqrt(c.var_a) * sqrt(c.var_b)) if c.n and min(c.var_a, c.var_b) > 0 else 0.0
 
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -1025,15 +1002,7 @@ class NCC(Objective):
         return np.array([u * n, sv, u * u * n, u * sv, svv, 0, 0, 0, 0, 0, 0, n])
 
     @staticmethod
-    def _centred(sums: NDArray[np.float64]) -> _Centred:
-        """Return the centred second moments and the correlation."""
-        su, sv, suu, suv, svv, *_, n = sums.tolist()
-        if n == 0:
-            return _Centred(0, 0, 0, 0, 0, 0, 0, 0)
-        return _Centred(n, su / n, sv / n, suu - su * su / n, svv - sv * sv / n, suv - su * sv / n, suu, svv)
-
-    @staticmethod
-    def _slopes(sums: NDArray[np.float64], c: _Centred) -> NDArray[np.float64]:
+    def _slopes(sums: NDArray[np.float64], c: Centred) -> NDArray[np.float64]:
         """Return the derivatives of the loss that each row of sums contributes."""
         slopes = sums[:, 5:7]
         towards_b = (sums[:, 9:11] - c.mean_v * slopes) / (sqrt(c.var_a) * sqrt(c.var_b))
@@ -1126,18 +1095,6 @@ def noise_of(
     here, beside = float(taps @ taps), float(taps[1:] @ taps[:-1])
     axis = np.array([[here, beside], [beside, here]])
     return Noise(deviations[0] ** 2 * here**2, deviations[1] ** 2 * np.kron(axis, axis))
-
-
-def correlation(sums: NDArray[np.float64]) -> float:
-    """Return the correlation coefficient over the pixels behind some rows of Gaussian sums; nan where undefined."""
-    c = NCC._centred(sums[:, :12].sum(axis=0))
-    return min(max(c.rho, -1.0), 1.0) if min(c.var_a, c.var_b) > 0 else float("nan")
-
-
-def variance(sums: NDArray[np.float64]) -> float:
-    """Return the variance of the reference's grey levels over the pixels behind some rows of Gaussian sums."""
-    c = NCC._centred(sums[:, :12].sum(axis=0))
-    return c.var_b / c.n if c.n else 0.0
 
 
 def _listed(name: str, values: ArrayLike) -> NDArray[np.float64]:

@@ -32,6 +32,7 @@ SUITE = {
     "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
     "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "sums.py": ("test_sums.py", "test_losses.py", "test_laws.py"),
     "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py", "test_descent.py"),
     "descent.py": ("test_descent.py",),
     "exhaustive.py": ("test_exhaustive.py",),
@@ -249,11 +250,11 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("/ c.var_a\n", "/ c.var_b\n", "wrong variance in the projection"),
         ("slopes = sums[:, 5:7]", "slopes = sums[:, 6:4:-1]", "coordinates swapped in a mean"),
     ],
-    ("losses.py", "NCC._centred"): [
+    ("sums.py", "Centred.of"): [
         ("suv - su * sv / n", "suv", "means forgotten in rho"),
         ("suu - su * su / n", "suu", "mean forgotten in a variance"),
     ],
-    ("losses.py", "_Centred.rho"): [
+    ("sums.py", "Centred.rho"): [
         ("(sqrt(self.var_a) * sqrt(self.var_b))", "sqrt(self.var_a)", "one norm for two"),
     ],
     ("_kernels.py", "_loss_in_cell"): [
