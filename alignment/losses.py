@@ -15,15 +15,15 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _checks, _kernels
+from . import _checks, _kernels, propagation
 from ._checks import Image, Mask, UndefinedLossError
 from .bands import Window, around, in_bands
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
 from .descent import Law
 from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
-from .noise import estimate_noise
-from .pyramid import Masked, smoothing_taps
+from .propagation import Cleaned, Noise, noise_of
+from .pyramid import Masked
 from .sums import Centred, added, centred, correlation, explained, variance
 
 # what a caller of the losses needs beside them comes with them
@@ -35,10 +35,6 @@ EVALUATIONS = ("cells", "direct")
 
 # a path or a landscape touches far fewer; beyond, the oldest cells are forgotten
 _CELLS_KEPT = 4096
-# how often gain and noise are told apart, each given the other
-_ROUNDS = 4
-# the share of an image's variance that may be taken for noise
-_MOST_NOISE = 0.9
 # the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared; where that leaves too
 # few, up to the next
 _MOST_HIDDEN = 0.02, 0.1
@@ -53,30 +49,6 @@ class Survey(NamedTuple):
     gradient: NDArray[np.float64]
     hessian: NDArray[np.float64]
     shares: NDArray[np.float64]
-
-
-class Noise(NamedTuple):
-    """The noise of two images, to be taken off the moments of a cell.
-
-    Attributes
-    ----------
-    reference : float
-        The variance of the reference's.
-    corners : ndarray of shape (4, 4)
-        The covariance of the moving image's at the four corners of a cell.
-    """
-
-    reference: float
-    corners: NDArray[np.float64]
-
-
-class Cleaned(NamedTuple):
-    """Rows of Gaussian sums without the noise's share; its variance in both images, and the gain between them."""
-
-    sums: NDArray[np.float64]
-    moving_noise: float
-    reference_noise: float
-    gain: float
 
 
 class Objective(ABC):
@@ -515,46 +487,9 @@ class Objective(ABC):
         return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, (0.0, 0.0, 0.0)))
 
     def without_noise(self, sums: NDArray[np.float64], dx: float, dy: float, *, noisier: float = 0.5) -> Cleaned:
-        r"""Take off rows of Gaussian sums what the images' own noise has put in, as far as the residual shows it.
-
-        Parameters
-        ----------
-        sums : ndarray of shape (K, 16)
-        dx, dy : float
-            Where they were taken.
-        noisier : float
-            The variance of the moving image's noise as a share of both images' together.
-
-        Notes
-        -----
-        Noise of variance v in the moving image adds to :math:`\sum u^2` and to :math:`\sum u A_x`, over N pixels,
-
-        .. math:: N v \sum_j w_j^2 \sum_i w_i^2, \qquad N v \sum_j w_j w'_j \sum_i w_i^2
-
-        with the taps :math:`w_j` along x and :math:`w_i` along y. Both depend on the fraction of the displacement, the
-        more so the narrower the kernel, and pull a minimum towards where noise is averaged away best. The variance
-        follows from the residual, whose expectation is :math:`N v (\beta^2 |w|^2 + |w^0|^2)` for equally noisy images,
-        :math:`\beta` the gain between them; what else the images do not share is taken for noise as well.
-        """
+        """Take off rows of Gaussian sums what the images' own noise has put in; see `propagation.without_noise`."""
         assert isinstance(self.kernel, Gaussian)
-        (wx, sx), (wy, sy) = (self.kernel.taps(self._locate(d).fraction) for d in (dx, dy))
-        w0 = self.kernel.taps(0.0)[0]
-        energy, still = float((wx @ wx) * (wy @ wy)), float(w0 @ w0) ** 2
-        c = centred(sums)
-        if not min(c.var_a, c.var_b) > 0:
-            return Cleaned(sums, 0.0, 0.0, 1.0)
-        v_a = v_b = 0.0
-        for _ in range(_ROUNDS):  # the gain is that between the scenes, without the noise that the residual shows
-            gain = self._gain(c._replace(var_a=c.var_a - c.n * v_a * energy))
-            residual = c.var_b - 2 * gain * c.covariance + gain**2 * c.var_a
-            both = max(residual, 0.0) / (gain**2 * noisier * energy + (1 - noisier) * still)
-            v_a = min(noisier * both, _MOST_NOISE * c.var_a / energy) / c.n
-            v_b = min((1 - noisier) * both, _MOST_NOISE * c.var_b / still) / c.n
-        cleaned = sums.copy()
-        along_x, along_y = float((wx @ sx) * (wy @ wy)), float((wx @ wx) * (wy @ sy))
-        for column, rate in {2: v_a * energy, 4: v_b * still, 7: v_a * along_x, 8: v_a * along_y}.items():
-            cleaned[:, column] -= rate * sums[:, 11]
-        return Cleaned(cleaned, v_a, v_b, gain)
+        return propagation.without_noise(sums, self.kernel, (dx, dy), self._gain, noisier=noisier)
 
     @abstractmethod
     def _gain(self, c: Centred) -> float:
@@ -563,41 +498,10 @@ class Objective(ABC):
     def gradient_noise(
         self, slopes: NDArray[np.float64], cleaned: Cleaned, dx: float, dy: float
     ) -> NDArray[np.float64]:
-        r"""Return the covariance of each block's share in the gradient, under independent noise in both images.
-
-        Parameters
-        ----------
-        slopes : ndarray of shape (K, 16)
-            The sums of the same blocks under the kernel applied `twice`, noise included.
-        cleaned : Cleaned
-            The sums under this objective's own kernel.
-        dx, dy : float
-
-        Returns
-        -------
-        ndarray of shape (K, 2, 2)
-
-        Notes
-        -----
-        The gradient is :math:`s \sum (v - \beta u) A_i`. Its noise is that of the residual, :math:`n_B - \beta n_A`,
-        each smoothed by the kernel h, so that with :math:`h * A_i` the slopes smoothed once more
-
-        .. math:: \operatorname{Cov}(g_i, g_j) = s^2 \left[(v_B + \beta^2 v_A) \sum (h * A_i)(h * A_j)
-            + v_A v_B \sum (h * n_i)(h * n_j)\right]
-
-        where the first sum is of the noise-free slopes, for which the products of the two images' slopes stand, and the
-        second, of unit noise, follows from the taps: noise in the slopes meets that of the other image. Noise of the
-        moving image that meets itself adds nothing: the kernel times its derivative is odd.
-        """
+        """Return the covariance of each block's share in the gradient; see `propagation.gradient_noise`."""
         assert isinstance(self.kernel, Gaussian)
-        (wx, sx), (wy, sy) = (self.kernel.twice().taps(self._locate(d).fraction) for d in (dx, dy))
-        J = slopes[:, 12:16].reshape(-1, 2, 2)
-        own = np.diag([(sx @ sx) * (wy @ wy), (wx @ wx) * (sy @ sy)])
-        v_a, v_b, n = cleaned.moving_noise, cleaned.reference_noise, slopes[:, 11]
-        # the slopes' products are those of both images: times the gain, those of the reference's alone
-        shared = (J + J.transpose(0, 2, 1)) / (2 * cleaned.gain)
-        scatter = (v_b + cleaned.gain**2 * v_a) * shared + v_a * v_b * n[:, None, None] * own
-        return np.asarray(self._curvature_scale(cleaned.sums) ** 2 * scatter)
+        scale = self._curvature_scale(cleaned.sums)
+        return propagation.gradient_noise(slopes, cleaned, self.kernel, (dx, dy), scale)
 
     def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         r"""Return the curvature of the loss from the products of the two images' slopes in rows of Gaussian sums.
@@ -685,14 +589,6 @@ class Objective(ABC):
     def _fraction(self, x: Cell, y: Cell) -> tuple[Any, Any]:
         """Return the fractions in the dtype of the images, so that the kernel stays in it."""
         return self._A.dtype.type(x.fraction), self._A.dtype.type(y.fraction)
-
-    def _refuse_too_much(self, form: NDArray[np.float64], x: Cell, y: Cell) -> None:
-        """Refuse a noise that would leave a negative variance, or a negative squared error, somewhere in a cell."""
-        if np.linalg.eigvalsh(form)[0] < -1e-9 * np.abs(form).max():
-            raise UndefinedLossError(
-                f"noise is more than the images' differences hold at displacement ({x.whole + x.fraction:g}, "
-                f"{y.whole + y.fraction:g}) px, so that the loss would be negative there; give less noise"
-            )
 
     def _nothing_left(self, x: Cell, y: Cell) -> UndefinedLossError:
         """Make the error for a displacement at which the masks leave no pixel."""
@@ -815,8 +711,7 @@ class MSE(Objective):
             sums = in_bands(run, np.array([overlap]), self.threads)
             G += symmetric(sums[:10])
             if self._noise is not None:
-                G -= sums[10] * self._noise.corners
-                self._refuse_too_much(G, x, y)
+                G = self._noise.taken_off(G, sums[10], x, y)
             count += sums[10]
         if count == 0:
             raise self._nothing_left(x, y)
@@ -949,31 +844,8 @@ class NCC(Objective):
         return np.asarray(super().hessian_from(sums) - taken * self._curvature_scale(sums))
 
     def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
-        r"""Return what the loss's own fit of gain and offset takes off the `gradient_noise` of all blocks together.
-
-        Notes
-        -----
-        The noise of the gradient is :math:`s \sum (n_B - \beta n_A) A_i^\perp` with the slopes less what offset and
-        gain explain, :math:`A_i^\perp = A_i - m_i - a_i \tilde u`, as in `hessian_from`. In its covariance
-        :math:`\sum (h * A_i)(h * A_j)` becomes :math:`\sum (h * A_i^\perp)(h * A_j^\perp)`, which is less by
-
-        .. math:: m_i \sum h * A_j + m_j \sum h * A_i - N m_i m_j + a_i q_j + a_j q_i - a_i a_j \sum (h * \tilde u)^2
-
-        where :math:`q_i = \sum (h * \tilde u)(h * A_i)`. A block alone keeps its full share.
-        """
-        c = centred(cleaned.sums)
-        total = added(slopes)
-        twice = Centred.of(total)
-        if not min(c.n, c.var_a, twice.n) > 0:
-            return np.zeros((2, 2))
-        means, along = explained(cleaned.sums, c)
-        # products with the reference, over the gain: free from the noise of either
-        q = (total[9:11] - twice.mean_v * total[5:7]) / cleaned.gain
-        cross = np.outer(means, total[5:7]) + np.outer(along, q)
-        less = cross + cross.T - twice.n * np.outer(means, means)
-        less -= twice.covariance / cleaned.gain * np.outer(along, along)
-        both = cleaned.reference_noise + cleaned.gain**2 * cleaned.moving_noise
-        return np.asarray(both * self._curvature_scale(cleaned.sums) ** 2 * less)
+        """Return what the fit of gain and offset takes off; see `propagation.noise_fitted`."""
+        return propagation.noise_fitted(slopes, cleaned, self._curvature_scale(cleaned.sums))
 
     def _gain(self, c: Centred) -> float:
         return c.covariance / c.var_a
@@ -1035,9 +907,8 @@ class NCC(Objective):
         var_b = svv - sv * sv / n
         V = P - np.outer(S, S) / n
         if self._noise is not None and overlap is not None:
-            V -= sums[20] * self._noise.corners
+            V = self._noise.taken_off(V, sums[20], x, y)
             var_b -= sums[20] * self._noise.reference
-            self._refuse_too_much(V, x, y)
         if not var_b > self._rounding(svv, n, v0):
             raise self._constant("reference", x, y)
         return MomentsNCC(C - S * sv / n, V, var_b, self._rounding(float(P.diagonal().max()), n, u0))
@@ -1053,48 +924,6 @@ class NCC(Objective):
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
-
-
-def noise_of(
-    reference: Masked, moving: Masked, noise: float | tuple[float, float] | str, *, smooth: float = 0.0
-) -> Noise:
-    r"""Return the noise of two images as the moments of a cell see it.
-
-    Parameters
-    ----------
-    reference, moving : Masked
-        The images before any smoothing.
-    noise : float, (float, float) or "estimate"
-        Its standard deviation, of both images or of the reference's and the moving image's, in grey levels; or to be
-        estimated from each image.
-    smooth : float
-        Width of the Gaussian, in pixels, that the images are smoothed with before they are compared.
-
-    Notes
-    -----
-    At a fraction with the weights w, independent noise of variance v in the moving image adds :math:`v\, w' R w` to
-    each squared error, with R the correlation between the corners of a cell: the identity, or after smoothing by taps h
-
-    .. math:: R_{ij} = \prod_{axes} \sum_m h_m h_{m + e_i - e_j}
-
-    The form is largest at whole pixels and smallest half way between, and pulls the minimum there. Taking
-    :math:`N v R` off the moments of the cell takes the pull away for all fractions at once.
-    """
-    if isinstance(noise, str):
-        _checks.one_of("noise", noise, ("estimate",))
-        deviations = (estimate_noise(reference.image, reference.mask), estimate_noise(moving.image, moving.mask))
-    elif isinstance(noise, tuple | list):
-        pair = _checks.pair_of_numbers("noise", noise)
-        deviations = (
-            _checks.number_between("noise", pair[0], 0, 1e9),
-            _checks.number_between("noise", pair[1], 0, 1e9),
-        )
-    else:
-        deviations = (_checks.number_between("noise", noise, 0, 1e9),) * 2
-    taps = smoothing_taps(smooth)
-    here, beside = float(taps @ taps), float(taps[1:] @ taps[:-1])
-    axis = np.array([[here, beside], [beside, here]])
-    return Noise(deviations[0] ** 2 * here**2, deviations[1] ** 2 * np.kron(axis, axis))
 
 
 def _listed(name: str, values: ArrayLike) -> NDArray[np.float64]:
