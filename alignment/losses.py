@@ -10,20 +10,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from math import sqrt
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _checks, _kernels, propagation
 from ._checks import Image, Mask, UndefinedLossError
-from .bands import Window, around, in_bands
+from .bands import Window
 from .bilinear import Cell, one_sided, split
 from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
 from .descent import Law
-from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
+from .gaussian import Fields, Gaussian, nearest
+from .margins import NO_MARGIN, Margin, Margins
 from .propagation import Cleaned, Noise, noise_of
 from .pyramid import Masked
+from .samplers import GaussianSampler, HatSampler, Offsets
 from .sums import Centred, added, centred, correlation, explained, variance
 
 # what a caller of the losses needs beside them comes with them
@@ -35,11 +37,6 @@ EVALUATIONS = ("cells", "direct")
 
 # a path or a landscape touches far fewer; beyond, the oldest cells are forgotten
 _CELLS_KEPT = 4096
-# the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared; where that leaves too
-# few, up to the next
-_MOST_HIDDEN = 0.02, 0.1
-# zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
-_BORDER = 2 * REACH + 1
 
 
 class Survey(NamedTuple):
@@ -60,6 +57,8 @@ class Objective(ABC):
         Height and width of both images.
     domain : (top, bottom, left, right)
         The window of the reference that the loss is taken over, bottom and right exclusive.
+    images : (Masked, Masked)
+        The reference and the moving image, with what of them may be used.
     pixels_per_unit : (float, float)
         Pixels in one unit of the normalised coordinates [-1, 1] over the frame: (W / 2, H / 2).
     evaluations : int
@@ -105,7 +104,7 @@ class Objective(ABC):
                 raise _checks.InputError(
                     "noise is for kernel='hat' and evaluation='cells', whose moments it is taken off; leave it out"
                 )
-            self._noise = noise_of(Masked(self._B, self._used), Masked(self._A, self._pixels_used[1]), noise)
+            self._noise = noise_of(*self.images, noise)
 
     @classmethod
     def of(
@@ -129,41 +128,28 @@ class Objective(ABC):
         self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
     ) -> None:
         """Keep what evaluations need."""
-        self._B, self._A = reference.image, moving.image
-        self.shape: tuple[int, int] = (self._B.shape[0], self._B.shape[1])
+        self.images = reference, moving
+        self.shape: tuple[int, int] = (reference.image.shape[0], reference.image.shape[1])
         self.domain: Window = domain
         self.pixels_per_unit = (self.shape[1] / 2, self.shape[0] / 2)
         self.side = side
         self._sides = one_sided(side)
-        self._pixels_used = reference.mask, moving.mask
         self.kernel = kernel
         # no finite set of moments describes a Gaussian on a cell
         self.evaluation = evaluation if kernel == "hat" else "direct"
-        self._used, self._usable = self._masks_of_passes()
-        self._with_border: Image | None = None
+        self._sampler = _sampler_of(reference, moving, kernel)
+        self._offsets = self._chosen_offsets()
+        self._margins = Margins(self._sampler, domain, float(self._offsets[1]))
         self._cells: dict[tuple[int, int], Moments] = {}
-        self._strips: dict[tuple[Window | None, float], tuple[float, float, float]] = {}
-        self._kept: dict[str, Image] = {}  # images with borders, made when first needed
-        self._offset = 0.0  # of the reference's grey levels, in the sums
-        self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
         self._noise = None
         self.threads = 1
         self.evaluations = 0
         self.passes = 0
 
-    def _masks_of_passes(self) -> tuple[Mask | None, Mask | None]:
-        """Return the masks as the kernels want them: both or none, the moving image's with a border."""
-        used, usable = self._pixels_used
-        if used is None and usable is None:
-            return None, None
-        if isinstance(self.kernel, Gaussian):
-            used, usable = (mask if mask is None else _well_inside(mask, self.kernel) for mask in (used, usable))
-        border = 1 if self.kernel == "hat" else _BORDER
-        ones = np.ones(self.shape, np.uint8)
-        wide = np.pad(ones if usable is None else usable, border, constant_values=1)
-        if self.kernel == "hat":
-            wide = np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
-        return (ones if used is None else used), wide
+    def _chosen_offsets(self) -> Offsets:
+        """Return grey levels (u0, v0) for the sums to be about, in the dtype of the images."""
+        zero = self.images[1].image.dtype.type(0)
+        return zero, zero
 
     def value_and_gradient(self, dx: float, dy: float) -> tuple[float, NDArray[np.float64]]:
         """Return the loss at a displacement and its gradient, (d/ddx, d/ddy), per pixel of displacement.
@@ -209,8 +195,8 @@ class Objective(ABC):
         At an integer displacement, where the slope jumps, the cell is the one that `side` names ("central": the mean).
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-        if isinstance(self.kernel, Gaussian):
-            return self._smooth_hessian(*self._seen_at(dx, dy, self.kernel))
+        if isinstance(self._sampler, GaussianSampler):
+            return self._smooth_hessian(*self._sampler.seen_at(self.domain, dx, dy))
         mean = np.zeros((2, 2))
         for side in self._sides:
             x, y = split(dx, side=side), split(dy, side=side)
@@ -232,20 +218,8 @@ class Objective(ABC):
         if not isinstance(self.kernel, Gaussian):
             raise _checks.InputError("kernel is 'hat', whose hessian is exact and free; give kernel=Gaussian(sigma)")
         x, y = self._locate(_checks.finite_number("dx", dx)), self._locate(_checks.finite_number("dy", dy))
-        overlap = self._overlap(x, y)
+        overlap = self._sampler.overlap(self.domain, x, y)
         return np.zeros((2, 2)) if overlap is None else self.hessian_from(self._sums(np.array([overlap]), x, y))
-
-    def _seen_at(self, dx: float, dy: float, kernel: Gaussian) -> tuple[Fields, NDArray[np.float64]]:
-        """Return the moving image with its derivatives, and the reference, at the usable pixels, in float64."""
-        top, bottom, left, right = self.domain
-        inside = np.s_[top:bottom, left:right]
-        kept = np.ones((bottom - top, right - left), np.bool_)
-        if self._used is not None and self._usable is not None:
-            counted = self._usable[_BORDER:-_BORDER, _BORDER:-_BORDER]
-            kept = (self._used[inside] != 0) & (_shifted_mask(counted, nearest(dx)[0], nearest(dy)[0])[inside] != 0)
-        moving = fields(self._A, self._pixels_used[1], dx, dy, kernel)
-        B = self._reference_seen()[inside][kept].astype(np.float64)
-        return Fields(*(field[inside][kept].astype(np.float64) for field in moving)), B
 
     @abstractmethod
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -289,18 +263,13 @@ class Objective(ABC):
         """
         key = kx, ky
         if key not in self._cells:
-            if isinstance(self.kernel, Gaussian):
+            if not isinstance(self._sampler, HatSampler):
                 raise _checks.InputError(f"kernel is {self.kernel}, which has no cells; give kernel='hat'")
             if len(self._cells) >= _CELLS_KEPT:
                 del self._cells[next(iter(self._cells))]
             self.passes += 1
-            self._cells[key] = self._moments(Cell(kx, 0.0), Cell(ky, 0.0))
+            self._cells[key] = self._moments(self._sampler, Cell(kx, 0.0), Cell(ky, 0.0))
         return self._cells[key]
-
-    @property
-    def images(self) -> tuple[Masked, Masked]:
-        """The reference and the moving image, with what of them may be used."""
-        return Masked(self._B, self._pixels_used[0]), Masked(self._A, self._pixels_used[1])
 
     @property
     def corrected(self) -> bool:
@@ -362,14 +331,14 @@ class Objective(ABC):
     def reference_variance(self) -> float:
         """Return the variance of the reference's grey levels over the domain."""
         top, bottom, left, right = self.domain
-        used = self._pixels_used[0]
-        levels = self._B[top:bottom, left:right]
+        reference, used = self.images[0]
+        levels = reference[top:bottom, left:right]
         return float((levels if used is None else levels[used[top:bottom, left:right] != 0]).var(dtype=np.float64))
 
     def clear_cache(self) -> None:
         """Forget the cells' moments, as for a benchmark."""
         self._cells.clear()
-        self._strips.clear()
+        self._margins.clear()
 
     def _one_sided(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient as the given cell shows them."""
@@ -396,76 +365,44 @@ class Objective(ABC):
         """
         dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
         x, y = self._locate(dx), self._locate(dy)
-        overlap = self._overlap(x, y)
+        overlap = self._sampler.overlap(self.domain, x, y)
         if overlap is None:
             return np.zeros((len(blocks), 2))
         self.passes += 1
         top, bottom, left, right = overlap
         inside = np.array(blocks, np.int64).clip((top, top, left, left), (bottom, bottom, right, right))
-        return self._shares(self._sums(inside, x, y), self._outside(overlap, self._offset))
+        return self._shares(self._sums(inside, x, y), self._margins.beside(overlap))
 
     def _locate(self, displacement: float) -> Cell:
         """Split one coordinate of a displacement as the kernel of this objective needs it."""
         return split(displacement, side=self._sides[0]) if self.kernel == "hat" else Cell(*nearest(displacement))
 
-    @abstractmethod
     def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
         """Return the sums of the fused pass, one row for each rectangle."""
+        if isinstance(self._sampler, GaussianSampler):
+            return self._sampler.sums(blocks, x, y, self._offsets, threads=self.threads)
+        return self._hat_sums(self._sampler, blocks, x, y)
 
     @abstractmethod
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+    def _hat_sums(self, hat: HatSampler, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        """Return the sums of the loss's own pass with the hat."""
+
+    @abstractmethod
+    def _shares(self, sums: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
         """Return each block's share in the gradient, from its row of sums."""
 
     def _directly(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient at one displacement by the fused pass."""
         self.passes += 1
-        overlap = self._overlap(x, y)
+        overlap = self._sampler.overlap(self.domain, x, y)
         sums = self._sums(np.array([overlap]), x, y) if overlap is not None else np.zeros((1, 16))
-        return self._from_sums(sums, self._outside(overlap, self._offset), x, y)
+        return self._from_sums(sums, self._margins.beside(overlap), x, y)
 
     @abstractmethod
     def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+        self, sums: NDArray[np.float64], margin: Margin, x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
         """Return the value and the gradient from rows of sums that together cover the overlap."""
-
-    def _sums_gaussian(self, rectangles: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the sixteen sums of the pass with the Gaussian kernel, one row for each rectangle."""
-        assert isinstance(self.kernel, Gaussian)
-        B, origin_b = self._bordered("B", rectangles, 0, 0)
-        A, origin_a = self._bordered("A", rectangles, x.whole, y.whole)
-        at_zero, across, along = (taps_of(self.kernel, f, self._A.dtype) for f in (0.0, x.fraction, y.fraction))
-        u0, v0 = self._offsets
-        weights = None if self._used is None else (self._kept["weights of B"], self._kept["weights of A"])
-        origins = np.array([origin_b, origin_a])
-
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_gaussian(
-                (B, A), weights, band, origins, (at_zero, along), (at_zero, across), (v0, u0), self._used, self._usable
-            )
-            return sums
-
-        return in_bands(run, rectangles, self.threads)
-
-    def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
-        """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
-
-        Where there are masks, both images come with a border, zero where hidden, and so do their weights, one outside:
-        the zeros there are part of the setting.
-        """
-        image, mask = (self._A, self._pixels_used[1]) if name == "A" else (self._B, self._pixels_used[0])
-        height, width = self.shape
-        top, bottom, left, right = around(rectangles)
-        inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
-        if inside and self._used is None:
-            return image, (ky - REACH, kx - REACH)
-        if name not in self._kept:
-            shown = image if mask is None else np.where(mask != 0, image, image.dtype.type(0))
-            self._kept[name] = np.pad(shown, _BORDER)
-            if self._used is not None:
-                weights = np.ones_like(image) if mask is None else mask.astype(image.dtype)
-                self._kept[f"weights of {name}"] = np.pad(weights, _BORDER, constant_values=1)
-        return self._kept[name], (ky - REACH + _BORDER, kx - REACH + _BORDER)
 
     def survey(self, dx: float, dy: float, rectangles: Sequence[Window]) -> NDArray[np.float64]:
         """Return, with the Gaussian kernel and by one pass, the sums over some rectangles.
@@ -483,8 +420,8 @@ class Objective(ABC):
 
     def describe(self, sums: NDArray[np.float64]) -> Survey:
         """Return the loss, its gradient and curvature over the pixels behind some rows of sums."""
-        value, gradient = self._from_sums(sums, (0.0, 0.0, 0.0), Cell(0, 0.0), Cell(0, 0.0))
-        return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, (0.0, 0.0, 0.0)))
+        value, gradient = self._from_sums(sums, NO_MARGIN, Cell(0, 0.0), Cell(0, 0.0))
+        return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, NO_MARGIN))
 
     def without_noise(self, sums: NDArray[np.float64], dx: float, dy: float, *, noisier: float = 0.5) -> Cleaned:
         """Take off rows of Gaussian sums what the images' own noise has put in; see `propagation.without_noise`."""
@@ -523,72 +460,8 @@ class Objective(ABC):
         """Return what turns the products of slopes into second derivatives of the loss."""
 
     @abstractmethod
-    def _moments(self, x: Cell, y: Cell) -> Moments:
+    def _moments(self, hat: HatSampler, x: Cell, y: Cell) -> Moments:
         """Return the moments of one cell by one pass."""
-
-    def _overlap(self, x: Cell, y: Cell) -> Window | None:
-        """Find the target pixels that have a neighbour inside the frame of the moving image; None where none has."""
-        top, bottom, left, right = self.domain
-        height, width = self.shape
-        before, after = (1, 0) if self.kernel == "hat" else (REACH, REACH)
-        top, bottom = max(top, -before - y.whole), min(bottom, height + after - y.whole)
-        left, right = max(left, -before - x.whole), min(right, width + after - x.whole)
-        return (top, bottom, left, right) if top < bottom and left < right else None
-
-    def _source(self, overlap: Window, x: Cell, y: Cell) -> tuple[Image, tuple[int, int]]:
-        """Return the moving image and where the reference's pixel (0, 0) reads it.
-
-        Where cells reach outside, and wherever there are masks, the image comes with a border of zeros around it.
-        """
-        height, width = self.shape
-        top, bottom, left, right = overlap
-        inside = min(top + y.whole, left + x.whole) >= 0 and bottom + y.whole < height and right + x.whole < width
-        if inside and self._usable is None:
-            return self._A, (y.whole, x.whole)
-        if self._with_border is None:
-            self._with_border = np.pad(self._A, 1)
-        return self._with_border, (y.whole + 1, x.whole + 1)
-
-    def _outside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
-        """Count the domain pixels that read only zeros; sum B - offset and its square over them."""
-        if overlap == self.domain:
-            return 0.0, 0.0, 0.0
-        if (overlap, offset) not in self._strips:  # the same for a whole cell, and whoever evaluates stays in few
-            if len(self._strips) >= _CELLS_KEPT:
-                self._strips.clear()
-            self._strips[overlap, offset] = self._beside(overlap, offset)
-        return self._strips[overlap, offset]
-
-    def _beside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
-        """Sum the strips of the domain beside the overlap."""
-        top, bottom, left, right = self.domain
-        y0, y1, x0, x1 = overlap if overlap is not None else (bottom, bottom, left, left)
-        count = first = second = 0.0
-        for strip in (
-            np.s_[top:y0, left:right],
-            np.s_[y1:bottom, left:right],
-            np.s_[y0:y1, left:x0],
-            np.s_[y0:y1, x1:right],
-        ):
-            levels = self._reference_seen()[strip].astype(np.float64) - offset
-            if self._used is not None:
-                levels = levels[self._used[strip] != 0]
-            count += levels.size
-            first += float(levels.sum())
-            second += float(np.square(levels).sum())
-        return count, first, second
-
-    def _reference_seen(self) -> Image:
-        """Return the reference as the kernel samples it at displacement zero: as it is, or smoothed."""
-        if not isinstance(self.kernel, Gaussian):
-            return self._B
-        if "seen" not in self._kept:
-            self._kept["seen"] = fields(self._B, self._pixels_used[0], 0.0, 0.0, self.kernel).value
-        return self._kept["seen"]
-
-    def _fraction(self, x: Cell, y: Cell) -> tuple[Any, Any]:
-        """Return the fractions in the dtype of the images, so that the kernel stays in it."""
-        return self._A.dtype.type(x.fraction), self._A.dtype.type(y.fraction)
 
     def _nothing_left(self, x: Cell, y: Cell) -> UndefinedLossError:
         """Make the error for a displacement at which the masks leave no pixel."""
@@ -648,26 +521,16 @@ class MSE(Objective):
     """
 
     def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+        self, sums: NDArray[np.float64], margin: Margin, x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
         ee, ex, ey, n = self._errors(sums).sum(axis=0).tolist()
-        n += outside[0]
+        n += margin.n
         if n == 0:
             raise self._nothing_left(x, y)
-        return (outside[2] + ee) / n, np.array([2 * ex / n, 2 * ey / n])
+        return (margin.second + ee) / n, np.array([2 * ex / n, 2 * ey / n])
 
-    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        if self.kernel != "hat":
-            return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(around(blocks), x, y)
-
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_mse(
-                self._B, source, band, origin, self._fraction(x, y), self._used, self._usable
-            )
-            return sums
-
-        return in_bands(run, blocks, self.threads)
+    def _hat_sums(self, hat: HatSampler, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        return hat.sums(_kernels.sums_mse, blocks, x, y, threads=self.threads)
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
@@ -690,25 +553,16 @@ class MSE(Objective):
         _, _, suu, suv, svv, _, _, sux, suy, svx, svy, n = sums[:, :12].T
         return np.stack([suu - 2 * suv + svv, sux - svx, suy - svy, n], axis=1)
 
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+    def _shares(self, sums: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
         errors = self._errors(sums)
-        return np.asarray(2 * errors[:, 1:3] / (errors[:, 3].sum() + outside[0]))
+        return np.asarray(2 * errors[:, 1:3] / (errors[:, 3].sum() + margin.n))
 
-    def _moments(self, x: Cell, y: Cell) -> MomentsMSE:
-        overlap = self._overlap(x, y)
-        count, _, squares = self._outside(overlap, 0.0)
+    def _moments(self, hat: HatSampler, x: Cell, y: Cell) -> MomentsMSE:
+        overlap = hat.overlap(self.domain, x, y)
+        count, _, squares = self._margins.beside(overlap)
         G = np.full((4, 4), squares)  # where only zeros are read, every D_i is -B
         if overlap is not None:
-            source, origin = self._source(overlap, x, y)
-
-            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-                rectangle = tuple(band[0].tolist())
-                moments: NDArray[np.float64] = _kernels.cell_moments_mse(
-                    self._B, source, rectangle, origin, self._used, self._usable
-                )
-                return moments
-
-            sums = in_bands(run, np.array([overlap]), self.threads)
+            sums = hat.moments(_kernels.cell_moments_mse, overlap, x, y, threads=self.threads)
             G += symmetric(sums[:10])
             if self._noise is not None:
                 G = self._noise.taken_off(G, sums[10], x, y)
@@ -768,45 +622,31 @@ class NCC(Objective):
     [-1.0, 1.0]
     """
 
-    def _prepare(
-        self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
-    ) -> None:
-        super()._prepare(reference, moving, domain, kernel, evaluation, side)
-        # any constants near the means will do; a sparse sample finds them
+    def _chosen_offsets(self) -> Offsets:
+        """Return grey levels near the means; any constants there will do, and a sparse sample finds them."""
         top, bottom, left, right = self.domain
         sample = np.s_[top:bottom:7, left:right:5]
         v0, u0 = (
             image.dtype.type(_mean(image[sample], None if used is None else used[sample]))
-            for image, used in zip((self._B, self._A), self._pixels_used, strict=True)
+            for image, used in self.images
         )
-        self._offsets = u0, v0
-        self._offset = float(v0)
+        return u0, v0
 
     def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+        self, sums: NDArray[np.float64], margin: Margin, x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
         total = added(sums)
-        c = Centred.of(total + self._only_zeros(outside))
+        c = Centred.of(total + self._only_zeros(margin))
         if c.n == 0:
             raise self._nothing_left(x, y)
         self._refuse_constant(c, x, y)
         return -float(min(max(c.rho, -1.0), 1.0)), self._slopes(total[np.newaxis], c)[0]
 
-    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        if self.kernel != "hat":
-            return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(around(blocks), x, y)
+    def _hat_sums(self, hat: HatSampler, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        return hat.sums(_kernels.sums_ncc, blocks, x, y, self._offsets, threads=self.threads)
 
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_ncc(
-                self._B, source, band, origin, self._fraction(x, y), self._offsets, self._used, self._usable
-            )
-            return sums
-
-        return in_bands(run, blocks, self.threads)
-
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        c = Centred.of(added(sums) + self._only_zeros(outside))
+    def _shares(self, sums: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
+        c = Centred.of(added(sums) + self._only_zeros(margin))
         self._refuse_constant(c, Cell(0, 0.0), Cell(0, 0.0))
         return self._slopes(sums, c)
 
@@ -867,9 +707,9 @@ class NCC(Objective):
         rho_2 = C_2 - (mixed + mixed.T + C * V_2) / (2 * V) + 3 * C * np.outer(V_1, V_1) / (4 * V**2)
         return np.asarray(-rho_2 / (sqrt(V) * sqrt(float(v @ v))))
 
-    def _only_zeros(self, outside: tuple[float, float, float]) -> NDArray[np.float64]:
+    def _only_zeros(self, margin: Margin) -> NDArray[np.float64]:
         """Return the kernel's sums over pixels that read only zeros, which the offset u0 sees as -u0."""
-        n, sv, svv = outside
+        n, sv, svv = margin
         u = -float(self._offsets[0])
         return np.array([u * n, sv, u * u * n, u * sv, svv, 0, 0, 0, 0, 0, 0, n])
 
@@ -881,23 +721,14 @@ class NCC(Objective):
         towards_a = (sums[:, 7:9] - c.mean_u * slopes) / c.var_a
         return np.asarray(c.rho * towards_a - towards_b)
 
-    def _moments(self, x: Cell, y: Cell) -> MomentsNCC:
+    def _moments(self, hat: HatSampler, x: Cell, y: Cell) -> MomentsNCC:
         u0, v0 = self._offsets
-        overlap = self._overlap(x, y)
-        n, sv, svv = self._outside(overlap, float(v0))
+        overlap = hat.overlap(self.domain, x, y)
+        n, sv, svv = self._margins.beside(overlap)
         u = -float(u0)
         P, C, S = np.full((4, 4), u * u * n), np.full(4, u * sv), np.full(4, u * n)
         if overlap is not None:
-            source, origin = self._source(overlap, x, y)
-
-            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-                rectangle = tuple(band[0].tolist())
-                moments: NDArray[np.float64] = _kernels.cell_moments_ncc(
-                    self._B, source, rectangle, origin, (u0, v0), self._used, self._usable
-                )
-                return moments
-
-            sums = in_bands(run, np.array([overlap]), self.threads)
+            sums = hat.moments(_kernels.cell_moments_ncc, overlap, x, y, (u0, v0), threads=self.threads)
             P += symmetric(sums[:10])
             C += sums[10:14]
             S += sums[14:18]
@@ -915,7 +746,7 @@ class NCC(Objective):
 
     def _rounding(self, squares: float, n: float, offset: float) -> float:
         """Return the variance that rounding alone can leave in a sum of squares about an offset, or in grey levels."""
-        eps = 8 * float(np.finfo(self._A.dtype).eps)
+        eps = 8 * float(np.finfo(self.images[1].image.dtype).eps)
         return eps * squares + eps**2 * n * float(offset) ** 2
 
     def _constant(self, name: str, x: Cell, y: Cell) -> UndefinedLossError:
@@ -924,6 +755,11 @@ class NCC(Objective):
             f"{name} is constant over the domain {self.domain} at displacement ({x.whole + x.fraction:g}, "
             f"{y.whole + y.fraction:g}) px, where its correlation is undefined; use a domain with structure, or MSE"
         )
+
+
+def _sampler_of(reference: Masked, moving: Masked, kernel: Gaussian | str) -> HatSampler | GaussianSampler:
+    """Return what reads two images with a kernel."""
+    return GaussianSampler(reference, moving, kernel) if isinstance(kernel, Gaussian) else HatSampler(reference, moving)
 
 
 def _listed(name: str, values: ArrayLike) -> NDArray[np.float64]:
@@ -942,27 +778,3 @@ def _mean(image: Image, used: Mask | None) -> float:
     """Return the mean of the pixels in use, 0 if there are none."""
     levels = image if used is None else image[used != 0]
     return float(levels.mean(dtype=np.float64)) if levels.size else 0.0
-
-
-def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
-    """Return the usable pixels nearly all of whose taps may be used as well, or all where that leaves fewer than half.
-
-    Beside hidden pixels the normalised mean is that of a place farther away from them, by up to half a pixel, and the
-    masks of two images hide different places.
-    """
-    hidden = sample((mask == 0).astype(np.float32), 0.0, 0.0, kernel)
-    for most in _MOST_HIDDEN:
-        inside = np.asarray((hidden <= most) & (mask != 0), np.uint8)
-        if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask):
-            return inside
-    return mask
-
-
-def _shifted_mask(mask: Mask, kx: int, ky: int) -> Mask:
-    """Return the mask that a displacement by whole pixels reads; what lies outside the frame may be used."""
-    height, width = mask.shape
-    rows, columns = np.arange(height) + ky, np.arange(width) + kx
-    read: Mask = mask[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))].copy()
-    read[(rows < 0) | (rows >= height)] = 1
-    read[:, (columns < 0) | (columns >= width)] = 1
-    return read

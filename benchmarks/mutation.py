@@ -32,6 +32,8 @@ SUITE = {
     "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
     "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "samplers.py": ("test_losses.py", "test_laws.py", "test_samplers.py"),
+    "margins.py": ("test_margins.py", "test_losses.py", "test_laws.py"),
     "sums.py": ("test_sums.py", "test_losses.py", "test_laws.py"),
     "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py", "test_descent.py"),
     "descent.py": ("test_descent.py",),
@@ -202,35 +204,43 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("losses.py", "Objective.landscape"): [
         ("surface[np.ix_(i, j)]", "surface[np.ix_(i[::-1], j)]", "rows of a landscape turned"),
     ],
-    ("losses.py", "Objective._overlap"): [
+    ("samplers.py", "Sampler.overlap"): [
         ("max(top, -before - y.whole)", "max(top, -y.whole)", "upper border row forgotten"),
         ("min(right, width + after - x.whole)", "min(right, width - 1 - x.whole)", "right border column forgotten"),
     ],
-    ("losses.py", "Objective._source"): [
-        ("return self._A, (y.whole, x.whole)", "return self._A, (y.whole, -x.whole)", "sign of dx"),
+    ("samplers.py", "HatSampler._source"): [
+        (
+            "return self.moving.image, (y.whole, x.whole)",
+            "return self.moving.image, (y.whole, -x.whole)",
+            "sign of dx",
+        ),
         ("(y.whole + 1, x.whole + 1)", "(y.whole + 1, x.whole)", "border not counted in the column"),
         ("bottom + y.whole < height", "bottom + y.whole <= height", "the last row's lower neighbour read from outside"),
-        ("np.pad(self._A, 1)", 'np.pad(self._A, 1, mode="edge")', "edge for zeros"),
     ],
-    ("losses.py", "Objective._beside"): [
+    ("samplers.py", "HatSampler._with_border"): [
+        ("np.pad(self.moving.image, 1)", 'np.pad(self.moving.image, 1, mode="edge")', "edge for zeros"),
+    ],
+    ("margins.py", "Margins._added_up"): [
         ("np.s_[y0:y1, x1:right],", "", "strip on the right forgotten"),
         ("np.s_[top:y0, left:right],", "np.s_[top:y0, x0:x1],", "corners outside forgotten"),
-        ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
-        (".astype(np.float64) - offset", ".astype(np.float64)", "offset forgotten outside"),
+        ("levels = levels[used[strip] != 0]", "pass", "mask forgotten outside"),
+        (".astype(np.float64) - self._offset", ".astype(np.float64)", "offset forgotten outside"),
     ],
-    ("losses.py", "Objective._masks_of_passes"): [
+    ("samplers.py", "Sampler._masks"): [
         ("constant_values=1", "constant_values=0", "zeros outside the frame masked"),
+    ],
+    ("samplers.py", "HatSampler.__init__"): [
         ("wide[:-1, :-1] & wide[1:, :-1] &", "wide[:-1, :-1] &", "one corner's mask forgotten"),
     ],
     ("losses.py", "MSE._from_sums"): [
         ("2 * ex / n", "ex / n", "factor 2 forgotten"),
         ("2 * ey / n", "2 * ey", "1 / N forgotten in one coordinate"),
         ("np.array([2 * ex / n, 2 * ey / n])", "np.array([2 * ey / n, 2 * ex / n])", "coordinates swapped"),
-        ("n += outside[0]", "n += 0 if n else outside[0]", "border not counted, direct"),
-        ("(outside[2] + ee)", "ee", "border term forgotten, direct"),
+        ("n += margin.n", "n += 0 if n else margin.n", "border not counted, direct"),
+        ("(margin.second + ee)", "ee", "border term forgotten, direct"),
     ],
     ("losses.py", "MSE._shares"): [
-        ("+ outside[0]", "", "border not counted in the shares"),
+        ("+ margin.n", "", "border not counted in the shares"),
     ],
     ("losses.py", "MSE._moments"): [
         ("np.full((4, 4), squares)", "np.zeros((4, 4))", "border term forgotten, in cells"),
@@ -238,7 +248,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ],
     ("losses.py", "NCC._from_sums"): [
         ("return -float(", "return float(", "correlation for its negative"),
-        ("total + self._only_zeros(outside)", "total", "border forgotten"),
+        ("total + self._only_zeros(margin)", "total", "border forgotten"),
     ],
     ("losses.py", "NCC._slopes"): [
         ("c.rho * towards_a - towards_b", "-towards_b", "projection forgotten"),
