@@ -17,7 +17,7 @@ from .bands import Window
 from .bandwidth import REMAINS
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
-from .losses import Objective
+from .objective import Objective
 from .pyramid import Masked
 from .sums import correlation, variance
 from .uncertainty import Spread, blocks_of, sandwich, spread_of

@@ -234,6 +234,11 @@ class GaussianSampler(Sampler):
         return image.levels, (ky - REACH + _BORDER, kx - REACH + _BORDER)
 
 
+def sampler_of(reference: Masked, moving: Masked, kernel: Gaussian | str) -> HatSampler | GaussianSampler:
+    """Return what reads two images with a kernel, the "hat" or a Gaussian."""
+    return GaussianSampler(reference, moving, kernel) if isinstance(kernel, Gaussian) else HatSampler(reference, moving)
+
+
 class _Bordered:
     """An image, and its weights, in a border as wide as Gaussian taps reach; made when first needed."""
 

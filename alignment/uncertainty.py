@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bands import Window
-from .losses import Objective
+from .objective import Objective
 from .propagation import Cleaned
 from .pyramid import Masked
 

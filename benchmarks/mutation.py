@@ -32,6 +32,7 @@ SUITE = {
     "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
     "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "objective.py": ("test_losses.py", "test_objective.py", "test_laws.py", "test_cells.py"),
     "samplers.py": ("test_losses.py", "test_laws.py", "test_samplers.py"),
     "margins.py": ("test_margins.py", "test_losses.py", "test_laws.py"),
     "sums.py": ("test_sums.py", "test_losses.py", "test_laws.py"),
@@ -189,7 +190,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ),
         ("max(index, -length - 1)", "max(index, -length + 1)", "far displacements cut too short"),
     ],
-    ("losses.py", "Objective.value_and_gradient"): [
+    ("objective.py", "Objective.value_and_gradient"): [
         (
             "(dx.is_integer() or dy.is_integer())",
             "(dx.is_integer() and dy.is_integer())",
@@ -198,10 +199,10 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ('split(dx, side="left"), split(dy, side="left")', 'split(dx, side="left"), split(dy)', "central along x only"),
         ('split(dy, side="left"))[1]) / 2', 'split(dy, side="left"))[1])', "central not halved"),
     ],
-    ("losses.py", "Objective.hessian"): [
+    ("objective.py", "Objective.hessian"): [
         ("[p.ab, p.bb]", "[p.ab, p.aa]", "curvature along y is that along x"),
     ],
-    ("losses.py", "Objective.landscape"): [
+    ("objective.py", "Objective.landscape"): [
         ("surface[np.ix_(i, j)]", "surface[np.ix_(i[::-1], j)]", "rows of a landscape turned"),
     ],
     ("samplers.py", "Sampler.overlap"): [
