@@ -21,7 +21,10 @@ _WORTH_THREADS = 1 << 22
 
 
 def in_bands(
-    run: Callable[[NDArray[np.int64]], NDArray[np.float64]], rectangles: NDArray[np.int64], threads: int
+    run: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    rectangles: NDArray[np.int64],
+    window: Window,
+    threads: int,
 ) -> NDArray[np.float64]:
     """Return the sums of a pass over some rectangles, band by band of their rows.
 
@@ -31,6 +34,8 @@ def in_bands(
         Takes rectangles of shape (K, 4) and returns their sums, of any shape; of rectangles without rows, zeros.
     rectangles : int64 array of shape (K, 4)
         Each (top, bottom, left, right).
+    window : (top, bottom, left, right)
+        The smallest rectangle `around` them, which whoever prepares the pass knows.
     threads : int
         How many threads share the bands.
 
@@ -39,10 +44,11 @@ def in_bands(
     >>> image = np.ones((1000, 5000))
     >>> def run(rectangles):
     ...     return np.array([image[top:bottom, left:right].sum() for top, bottom, left, right in rectangles])
-    >>> in_bands(run, np.array([[0, 1000, 0, 5000], [300, 500, 0, 10]]), threads=2)
+    >>> rectangles = np.array([[0, 1000, 0, 5000], [300, 500, 0, 10]])
+    >>> in_bands(run, rectangles, around(rectangles), threads=2)
     array([5.e+06, 2.e+03])
     """
-    first, last, left, right = around(rectangles)
+    first, last, left, right = window
     if last - first <= _BAND or (last - first) * (right - left) < _WORTH_THREADS:
         return run(rectangles)
     bands = []

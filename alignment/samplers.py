@@ -7,7 +7,6 @@ the row and column at which the first tap of the domain's pixel (0, 0) lies.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -31,7 +30,7 @@ _MOST_HIDDEN = 0.02, 0.1
 Offsets = tuple[Any, Any]
 
 
-class Sampler(ABC):
+class Sampler:
     """Two images as a pass reads them.
 
     Attributes
@@ -63,10 +62,10 @@ class Sampler(ABC):
         left, right = max(left, -before - x.whole), min(right, width + after - x.whole)
         return (top, bottom, left, right) if top < bottom and left < right else None
 
-    @property
-    @abstractmethod
+    @cached_property
     def target(self) -> Image:
-        """The reference as it is sampled at displacement zero, where the moving image is compared with it."""
+        """The reference as a pass compares it with the moving image: sampled at displacement zero."""
+        return self.reference.image
 
     def _masks(self, used: Mask | None, usable: Mask | None, border: int) -> tuple[Mask, Mask]:
         """Return both masks, with ones for one that is missing, the moving image's with a border of ones."""
@@ -76,20 +75,16 @@ class Sampler(ABC):
 
 
 class HatSampler(Sampler):
-    """The bilinear hat, which reads the four corners of a cell; the reference is compared as it is."""
+    """The bilinear hat, which reads the four corners of a cell; at displacement zero the image is as it is."""
 
     reach = 1, 0
 
     def __init__(self, reference: Masked, moving: Masked) -> None:
         super().__init__(reference, moving)
+        self._dtype = moving.image.dtype.type  # that of the fractions, so that a kernel stays in it
         if reference.mask is not None or moving.mask is not None:
             self.used, wide = self._masks(reference.mask, moving.mask, 1)
             self.usable = np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
-
-    @property
-    def target(self) -> Image:
-        """The reference as it is."""
-        return self.reference.image
 
     def sums(
         self,
@@ -112,15 +107,14 @@ class HatSampler(Sampler):
         *offsets : (u0, v0)
         threads : int
         """
-        source, origin = self._source(around(rectangles), x, y)
-        # in the dtype of the images, so that the kernel stays in it
-        dtype = self.moving.image.dtype.type
-        fraction = dtype(x.fraction), dtype(y.fraction)
+        window = around(rectangles)
+        source, origin = self._source(window, x, y)
+        fraction = self._dtype(x.fraction), self._dtype(y.fraction)
 
         def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
             return kernel(self.reference.image, source, band, origin, fraction, *offsets, self.used, self.usable)
 
-        return in_bands(run, rectangles, threads)
+        return in_bands(run, rectangles, window, threads)
 
     def moments(
         self,
@@ -138,7 +132,7 @@ class HatSampler(Sampler):
             rectangle = tuple(band[0].tolist())
             return kernel(self.reference.image, source, rectangle, origin, *offsets, self.used, self.usable)
 
-        return in_bands(run, np.array([overlap]), threads)
+        return in_bands(run, np.array([overlap]), overlap, threads)
 
     def _source(self, overlap: Window, x: Cell, y: Cell) -> tuple[Image, tuple[int, int]]:
         """Return the moving image and where the reference's pixel (0, 0) reads it.
@@ -190,13 +184,13 @@ class GaussianSampler(Sampler):
         offsets : (u0, v0)
         threads : int
         """
-        (B, origin_b), (A, origin_a) = (
-            self._source(image, rectangles, *at)
-            for image, at in zip(self._bordered, ((0, 0), (x.whole, y.whole)), strict=True)
-        )
+        window = around(rectangles)
+        reference, moving = self._bordered
+        B, origin_b = self._source(reference, window, 0, 0)
+        A, origin_a = self._source(moving, window, x.whole, y.whole)
         at_zero, across, along = (taps_of(self.kernel, f, A.dtype) for f in (0.0, x.fraction, y.fraction))
         u0, v0 = offsets
-        weights = None if self.used is None else tuple(image.weights for image in self._bordered)
+        weights = None if self.used is None else (reference.weights, moving.weights)
         origins = np.array([origin_b, origin_a])
 
         def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -205,7 +199,7 @@ class GaussianSampler(Sampler):
             )
             return sums
 
-        return in_bands(run, rectangles, threads)
+        return in_bands(run, rectangles, window, threads)
 
     def seen_at(self, domain: Window, dx: float, dy: float) -> tuple[Fields, NDArray[np.float64]]:
         """Return the moving image with its derivatives, and the reference, at the usable pixels, in float64."""
@@ -219,15 +213,13 @@ class GaussianSampler(Sampler):
         B = self.target[inside][kept].astype(np.float64)
         return Fields(*(field[inside][kept].astype(np.float64) for field in moving)), B
 
-    def _source(
-        self, image: _Bordered, rectangles: NDArray[np.int64], kx: int, ky: int
-    ) -> tuple[Image, tuple[int, int]]:
+    def _source(self, image: _Bordered, window: Window, kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
         """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
 
         Where there are masks, both images come with a border, and so do their weights.
         """
         height, width = self.shape
-        top, bottom, left, right = around(rectangles)
+        top, bottom, left, right = window
         inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
         if inside and self.used is None:
             return image.original.image, (ky - REACH, kx - REACH)

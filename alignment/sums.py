@@ -72,7 +72,8 @@ class Centred(NamedTuple):
 
 def added(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the first twelve sums over the pixels behind all of some rows."""
-    return np.asarray(rows[:, :12].sum(axis=0))
+    total: NDArray[np.float64] = rows[:, :12].sum(axis=0)
+    return total
 
 
 def centred(rows: NDArray[np.float64]) -> Centred:

@@ -22,7 +22,7 @@ def test_the_cuts_do_not_depend_on_the_threads_and_cover_each_row_once(monkeypat
             seen.append(band.tolist())
             return band[:, 1] - band[:, 0]
 
-        assert bands.in_bands(run, rectangles, threads).tolist() == [27, 2]
+        assert bands.in_bands(run, rectangles, (3, 30, 0, 9), threads).tolist() == [27, 2]
     assert sorted(cuts[1]) == sorted(cuts[3])
     assert len(cuts[1]) == 4
     assert max(bottom - top for band in cuts[1] for top, bottom, _, _ in band) == 7
@@ -30,7 +30,7 @@ def test_the_cuts_do_not_depend_on_the_threads_and_cover_each_row_once(monkeypat
 
 def test_a_small_image_is_left_to_one_pass():
     seen = []
-    bands.in_bands(lambda band: seen.append(band) or np.zeros(1), np.array([[0, 900, 0, 100]]), 4)
+    bands.in_bands(lambda band: seen.append(band) or np.zeros(1), np.array([[0, 900, 0, 100]]), (0, 900, 0, 100), 4)
     assert len(seen) == 1
 
 
