@@ -29,10 +29,13 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 # which tests run against a defect in which file, the ones that are most likely to notice it first
 SUITE = {
-    "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
+    "_kernels.py": (
+        *("test_kernels.py", "test_losses.py", "test_objective.py", "test_bilinear.py", "test_laws.py"),
+        "test_descent.py",
+    ),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
-    "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
-    "objective.py": ("test_losses.py", "test_objective.py", "test_laws.py", "test_cells.py"),
+    "losses.py": ("test_losses.py", "test_objective.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "objective.py": ("test_objective.py", "test_losses.py", "test_laws.py", "test_cells.py"),
     "samplers.py": ("test_losses.py", "test_laws.py", "test_samplers.py"),
     "margins.py": ("test_margins.py", "test_losses.py", "test_laws.py"),
     "sums.py": ("test_sums.py", "test_losses.py", "test_laws.py"),
