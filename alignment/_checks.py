@@ -74,6 +74,24 @@ def finite_number(name: str, value: Any) -> float:
     return number
 
 
+def displacements(name: str, values: Any) -> list[float]:
+    """Return one displacement, or a list of them, as floats.
+
+    Examples
+    --------
+    >>> displacements("dx", [1, 2.5]), displacements("dx", 3)
+    ([1.0, 2.5], [3.0])
+    """
+    try:
+        listed = np.atleast_1d(np.asarray(values))
+        flat = listed.astype(np.float64) if listed.dtype.kind in "biuf" else None
+    except (TypeError, ValueError, OverflowError):
+        flat = None
+    if flat is None or flat.ndim != 1:
+        raise InputError(f"{name} is {in_words(values)}; give a list of displacements in pixels")
+    return [finite_number(name, number) for number in flat]
+
+
 def positive_number(name: str, value: Any) -> float:
     """Return `value` as a float above zero."""
     number = finite_number(name, value)

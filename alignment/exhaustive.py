@@ -20,7 +20,8 @@ from . import _checks
 from ._checks import Image, InputError, Mask, UndefinedLossError
 from .cells import MomentsMSE, MomentsNCC, lowest, weights
 from .lengths import fast_length
-from .losses import MSE, NCC, Objective
+from .losses import MSE, NCC
+from .objective import Objective
 from .search import Candidate, LagSurface, minima
 
 Array = NDArray[np.float64]

@@ -28,7 +28,8 @@ from . import _checks
 from ._checks import InputError
 from .bilinear import shift, shift_gradients
 from .descent import Adam, Descent, GradientDescent, minimise
-from .losses import MSE, NCC, Objective
+from .losses import MSE, NCC
+from .objective import Objective
 
 Rectangle = tuple[int, int, int, int]
 

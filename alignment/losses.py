@@ -1,712 +1,29 @@
-r"""The two objectives, L(dx, dy) between a shifted moving image and a reference, with their hand-derived gradients.
+"""The two losses, MSE and NCC, with their hand-derived gradients.
 
-Two ways of evaluating live side by side. The *direct* one is the definition: a fused pass over the two images gives the
-value and both derivatives at one displacement. The *cells* are the engine: a pass of the same cost gives the moments of
-a whole unit cell, which are kept, and every further displacement in that cell costs nothing. No shifted image is built.
+Each says what its formula makes of the sums of a pass, and of the moments of a cell; all else is the `Objective`'s.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
-from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from . import _checks, _kernels
+from . import _kernels, propagation
 from ._checks import Image, Mask, UndefinedLossError
-from .bilinear import Cell, one_sided, split
-from .cells import Moments, MomentsMSE, MomentsNCC, symmetric
-from .descent import Law
-from .gaussian import REACH, Fields, Gaussian, fields, nearest, sample, taps_of
-from .noise import estimate_noise
-from .pyramid import Masked, smoothing_taps
-
-Window = tuple[int, int, int, int]
-Domain = str | Window
-
-EVALUATIONS = ("cells", "direct")
-
-# a path or a landscape touches far fewer; beyond, the oldest cells are forgotten
-_CELLS_KEPT = 4096
-# how often gain and noise are told apart, each given the other
-_ROUNDS = 4
-# the share of an image's variance that may be taken for noise
-_MOST_NOISE = 0.9
-# the weight of hidden taps, out of 1, beyond which a pixel under the Gaussian is not compared; where that leaves too
-# few, up to the next
-_MOST_HIDDEN = 0.02, 0.1
-# rows that a pass adds up at a time, and the pixels from which on threads are worth their start
-_BAND = 400
-_WORTH_THREADS = 1 << 22
-# zeros around an image whose Gaussian taps reach beyond its frame, as far as any of them can
-_BORDER = 2 * REACH + 1
-
-
-class Survey(NamedTuple):
-    """What one pass says of a loss at one displacement."""
-
-    value: float
-    gradient: NDArray[np.float64]
-    hessian: NDArray[np.float64]
-    shares: NDArray[np.float64]
-
-
-class Noise(NamedTuple):
-    """The noise of two images, to be taken off the moments of a cell.
-
-    Attributes
-    ----------
-    reference : float
-        The variance of the reference's.
-    corners : ndarray of shape (4, 4)
-        The covariance of the moving image's at the four corners of a cell.
-    """
-
-    reference: float
-    corners: NDArray[np.float64]
-
-
-class Cleaned(NamedTuple):
-    """Rows of Gaussian sums without the noise's share; its variance in both images, and the gain between them."""
-
-    sums: NDArray[np.float64]
-    moving_noise: float
-    reference_noise: float
-    gain: float
-
-
-class Objective(ABC):
-    """A loss of a displacement: what MSE and NCC share, namely the images, the domain, the masks and the bookkeeping.
-
-    Attributes
-    ----------
-    shape : (int, int)
-        Height and width of both images.
-    domain : (top, bottom, left, right)
-        The window of the reference that the loss is taken over, bottom and right exclusive.
-    pixels_per_unit : (float, float)
-        Pixels in one unit of the normalised coordinates [-1, 1] over the frame: (W / 2, H / 2).
-    evaluations : int
-        How often a value and gradient were asked for.
-    passes : int
-        How often the two images were read.
-    threads : int
-        How many threads share a pass over large images; the result is the same, bit for bit.
-    """
-
-    _noise: Noise | None
-
-    def __init__(
-        self,
-        reference: ArrayLike,
-        moving: ArrayLike,
-        *,
-        domain: Domain = "frame",
-        reference_mask: ArrayLike | None = None,
-        moving_mask: ArrayLike | None = None,
-        side: str = "right",
-        evaluation: str = "cells",
-        kernel: Gaussian | str = "hat",
-        noise: float | tuple[float, float] | str | None = None,
-        threads: int = 1,
-    ) -> None:
-        B, finite_B = _checks.image("reference", reference)
-        A, finite_A = _checks.image("moving", moving)
-        _checks.same_shape(B, A)
-        B, A = _checks.common_dtype(B, A)
-        shape = (B.shape[0], B.shape[1])
-        self._prepare(
-            Masked(B, _checks.both(finite_B, _checks.mask("reference_mask", reference_mask, shape))),
-            Masked(A, _checks.both(finite_A, _checks.mask("moving_mask", moving_mask, shape))),
-            _checks.window("domain", domain, shape),
-            kernel if isinstance(kernel, Gaussian) else _checks.one_of("kernel", kernel, ("hat",)),
-            _checks.one_of("evaluation", evaluation, EVALUATIONS),
-            side,
-        )
-        self.threads = _checks.whole_number("threads", threads, at_least=1)
-        if noise is not None:
-            if self.kernel != "hat" or self.evaluation != "cells":
-                raise _checks.InputError(
-                    "noise is for kernel='hat' and evaluation='cells', whose moments it is taken off; leave it out"
-                )
-            self._noise = noise_of(Masked(self._B, self._used), Masked(self._A, self._pixels_used[1]), noise)
-
-    @classmethod
-    def of(
-        cls,
-        reference: Masked,
-        moving: Masked,
-        *,
-        domain: Window,
-        kernel: Gaussian | str = "hat",
-        noise: Noise | None = None,
-        threads: int = 1,
-    ) -> Self:
-        """Make the loss of two images that have been checked already, without reading them."""
-        objective = cls.__new__(cls)
-        objective._prepare(reference, moving, domain, kernel, "cells", "right")
-        objective._noise = noise
-        objective.threads = threads
-        return objective
-
-    def _prepare(
-        self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
-    ) -> None:
-        """Keep what evaluations need."""
-        self._B, self._A = reference.image, moving.image
-        self.shape: tuple[int, int] = (self._B.shape[0], self._B.shape[1])
-        self.domain: Window = domain
-        self.pixels_per_unit = (self.shape[1] / 2, self.shape[0] / 2)
-        self.side = side
-        self._sides = one_sided(side)
-        self._pixels_used = reference.mask, moving.mask
-        self.kernel = kernel
-        # no finite set of moments describes a Gaussian on a cell
-        self.evaluation = evaluation if kernel == "hat" else "direct"
-        self._used, self._usable = self._masks_of_passes()
-        self._with_border: Image | None = None
-        self._cells: dict[tuple[int, int], Moments] = {}
-        self._strips: dict[tuple[Window | None, float], tuple[float, float, float]] = {}
-        self._kept: dict[str, Image] = {}  # images with borders, made when first needed
-        self._offset = 0.0  # of the reference's grey levels, in the sums
-        self._offsets = (self._A.dtype.type(0), self._A.dtype.type(0))  # of both, the moving image's first
-        self._noise = None
-        self.threads = 1
-        self.evaluations = 0
-        self.passes = 0
-
-    def _masks_of_passes(self) -> tuple[Mask | None, Mask | None]:
-        """Return the masks as the kernels want them: both or none, the moving image's with a border."""
-        used, usable = self._pixels_used
-        if used is None and usable is None:
-            return None, None
-        if isinstance(self.kernel, Gaussian):
-            used, usable = (mask if mask is None else _well_inside(mask, self.kernel) for mask in (used, usable))
-        border = 1 if self.kernel == "hat" else _BORDER
-        ones = np.ones(self.shape, np.uint8)
-        wide = np.pad(ones if usable is None else usable, border, constant_values=1)
-        if self.kernel == "hat":
-            wide = np.ascontiguousarray(wide[:-1, :-1] & wide[1:, :-1] & wide[:-1, 1:] & wide[1:, 1:])
-        return (ones if used is None else used), wide
-
-    def value_and_gradient(self, dx: float, dy: float) -> tuple[float, NDArray[np.float64]]:
-        """Return the loss at a displacement and its gradient, (d/ddx, d/ddy), per pixel of displacement.
-
-        Parameters
-        ----------
-        dx, dy : float
-            Displacement in pixels.
-
-        Returns
-        -------
-        value : float
-        gradient : ndarray of shape (2,)
-
-        Raises
-        ------
-        InputError
-            If the displacement is not finite or leaves nothing to compare.
-        """
-        dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-        self.evaluations += 1
-        value, gradient = self._one_sided(self._locate(dx), self._locate(dy))
-        if self.kernel == "hat" and len(self._sides) == 2 and (dx.is_integer() or dy.is_integer()):
-            gradient = (gradient + self._one_sided(split(dx, side="left"), split(dy, side="left"))[1]) / 2
-        return value, gradient
-
-    def value(self, dx: float, dy: float) -> float:
-        """Return the loss at a displacement."""
-        return self.value_and_gradient(dx, dy)[0]
-
-    def correlation(self, dx: float, dy: float) -> float:
-        """Return the correlation coefficient of the images there, whatever this objective minimises."""
-        twin = NCC.of(*self.images, domain=self.domain, kernel=self.kernel)
-        return -twin.value(dx, dy)
-
-    def __call__(self, dx: float, dy: float) -> float:
-        """Return the loss at a displacement."""
-        return self.value(dx, dy)
-
-    def hessian(self, dx: float, dy: float) -> NDArray[np.float64]:
-        """Return the exact second derivatives of the loss, ((dxdx, dxdy), (dxdy, dydy)), inside the cell of (dx, dy).
-
-        At an integer displacement, where the slope jumps, the cell is the one that `side` names ("central": the mean).
-        """
-        dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-        if isinstance(self.kernel, Gaussian):
-            return self._smooth_hessian(*self._seen_at(dx, dy, self.kernel))
-        mean = np.zeros((2, 2))
-        for side in self._sides:
-            x, y = split(dx, side=side), split(dy, side=side)
-            p = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
-            mean += np.array([[p.aa, p.ab], [p.ab, p.bb]]) / len(self._sides)
-        return mean
-
-    def gauss_newton(self, dx: float, dy: float) -> NDArray[np.float64]:
-        r"""Return the curvature that the products of the two images' slopes give, with the Gaussian kernel.
-
-        It needs no second derivatives, and noise that the images do not share cancels in it; away from a match it
-        differs from the `hessian`. See `hessian_from`.
-
-        Raises
-        ------
-        InputError
-            If the kernel is the hat: its cells give the exact Hessian at no cost.
-        """
-        if not isinstance(self.kernel, Gaussian):
-            raise _checks.InputError("kernel is 'hat', whose hessian is exact and free; give kernel=Gaussian(sigma)")
-        x, y = self._locate(_checks.finite_number("dx", dx)), self._locate(_checks.finite_number("dy", dy))
-        overlap = self._overlap(x, y)
-        return np.zeros((2, 2)) if overlap is None else self.hessian_from(self._sums(np.array([overlap]), x, y))
-
-    def _seen_at(self, dx: float, dy: float, kernel: Gaussian) -> tuple[Fields, NDArray[np.float64]]:
-        """Return the moving image with its derivatives, and the reference, at the usable pixels, in float64."""
-        top, bottom, left, right = self.domain
-        inside = np.s_[top:bottom, left:right]
-        kept = np.ones((bottom - top, right - left), np.bool_)
-        if self._used is not None and self._usable is not None:
-            counted = self._usable[_BORDER:-_BORDER, _BORDER:-_BORDER]
-            kept = (self._used[inside] != 0) & (_shifted_mask(counted, nearest(dx)[0], nearest(dy)[0])[inside] != 0)
-        moving = fields(self._A, self._pixels_used[1], dx, dy, kernel)
-        B = self._reference_seen()[inside][kept].astype(np.float64)
-        return Fields(*(field[inside][kept].astype(np.float64) for field in moving)), B
-
-    @abstractmethod
-    def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the exact Hessian from the moving image's derivatives at every pixel, and the reference there."""
-
-    def landscape(self, dx: ArrayLike, dy: ArrayLike) -> NDArray[np.float64]:
-        """Return the loss on a grid of displacements, one pass for each cell that the grid touches.
-
-        Parameters
-        ----------
-        dx : array_like of shape (N,)
-        dy : array_like of shape (M,)
-            Displacements in pixels.
-
-        Returns
-        -------
-        ndarray of shape (M, N)
-        """
-        columns = [split(_checks.finite_number("dx", value)) for value in _listed("dx", dx)]
-        rows = [split(_checks.finite_number("dy", value)) for value in _listed("dy", dy)]
-        surface = np.empty((len(rows), len(columns)))
-        for ky in {row.whole for row in rows}:
-            i = [n for n, row in enumerate(rows) if row.whole == ky]
-            for kx in {column.whole for column in columns}:
-                j = [n for n, column in enumerate(columns) if column.whole == kx]
-                a, b = np.meshgrid([columns[n].fraction for n in j], [rows[n].fraction for n in i])
-                surface[np.ix_(i, j)] = self.cell(kx, ky).expand(a, b).value
-        return surface
-
-    def cell(self, kx: int, ky: int) -> Moments:
-        """Return the moments of the cell [kx, kx + 1] x [ky, ky + 1], by one pass unless they are kept already."""
-        key = kx, ky
-        if key not in self._cells:
-            if len(self._cells) >= _CELLS_KEPT:
-                del self._cells[next(iter(self._cells))]
-            self.passes += 1
-            self._cells[key] = self._moments(Cell(kx, 0.0), Cell(ky, 0.0))
-        return self._cells[key]
-
-    @property
-    def images(self) -> tuple[Masked, Masked]:
-        """The reference and the moving image, with what of them may be used."""
-        return Masked(self._B, self._pixels_used[0]), Masked(self._A, self._pixels_used[1])
-
-    @property
-    def corrected(self) -> bool:
-        """Whether the images' noise is taken off the moments of the cells."""
-        return self._noise is not None
-
-    def descend_in_cell(
-        self,
-        place: NDArray[np.float64],
-        law: Law,
-        memory: NDArray[np.float64],
-        scale: NDArray[np.float64],
-        rows: NDArray[np.float64],
-        tolerance: float,
-    ) -> tuple[int, bool]:
-        """Take steps by a law of descent as long as they stay in the cell of a displacement, without a pass.
-
-        Parameters
-        ----------
-        place : ndarray of shape (5,)
-            The displacement, the gradient there and the length of the last step, in and out.
-        law : Law
-            What the rule is in numbers.
-        memory : ndarray of shape (5,)
-            What the rule remembers, in and out; zeros at first.
-        scale : ndarray of shape (2,)
-            Pixels in one unit of the rule's coordinates.
-        rows : ndarray of shape (N, 5)
-            Takes the displacement, loss and gradient after each step.
-        tolerance : float
-            Pixels; a shorter step is the last.
-
-        Returns
-        -------
-        steps : int
-            How many rows were written.
-        left : bool
-            Whether `place` is one more step ahead, in another cell or where the loss is undefined, and the gradient in
-            it is void.
-        """
-        x, y = self._locate(float(place[0])), self._locate(float(place[1]))
-        # on a border "central" is the mean of two cells: no cell's own
-        cell = float(x.whole), float(y.whole), self._sides == ("right",), self._sides == ("left",)
-        moments = self.cell(x.whole, y.whole).polynomials
-        steps, left = _kernels.descend_in_cell(
-            tuple(moments),
-            cell,
-            law.adam,
-            np.array(law.constants),
-            memory,
-            place,
-            tuple(scale.tolist()),
-            tolerance,
-            rows,
-        )
-        self.evaluations += steps
-        return steps, left
-
-    def reference_variance(self) -> float:
-        """Return the variance of the reference's grey levels over the domain."""
-        top, bottom, left, right = self.domain
-        used = self._pixels_used[0]
-        levels = self._B[top:bottom, left:right]
-        return float((levels if used is None else levels[used[top:bottom, left:right] != 0]).var(dtype=np.float64))
-
-    def clear_cache(self) -> None:
-        """Forget the cells' moments, as for a benchmark."""
-        self._cells.clear()
-        self._strips.clear()
-
-    def _one_sided(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
-        """Return the value and the gradient as the given cell shows them."""
-        if self.evaluation == "direct":
-            return self._directly(x, y)
-        point = self.cell(x.whole, y.whole).at(x.fraction, y.fraction)
-        return point.value, np.array([point.a, point.b])
-
-    def gradient_by_blocks(self, dx: float, dy: float, *, blocks: Sequence[Window]) -> NDArray[np.float64]:
-        r"""Return the gradient as a sum of shares, one from each block of the domain.
-
-        Parameters
-        ----------
-        dx, dy : float
-            Displacement in pixels.
-        blocks : sequence of (top, bottom, left, right)
-            Rectangles that together make up the domain. What of them reads nothing but zeros has no share.
-
-        Returns
-        -------
-        ndarray of shape (K, 2)
-            The shares; they add up to the gradient. How much they scatter says how well the gradient is known,
-            whatever the noise is like, as long as it does not reach from block to block.
-        """
-        dx, dy = _checks.finite_number("dx", dx), _checks.finite_number("dy", dy)
-        x, y = self._locate(dx), self._locate(dy)
-        overlap = self._overlap(x, y)
-        if overlap is None:
-            return np.zeros((len(blocks), 2))
-        self.passes += 1
-        top, bottom, left, right = overlap
-        inside = np.array(blocks, np.int64).clip((top, top, left, left), (bottom, bottom, right, right))
-        return self._shares(self._sums(inside, x, y), self._outside(overlap, self._offset))
-
-    def _locate(self, displacement: float) -> Cell:
-        """Split one coordinate of a displacement as the kernel of this objective needs it."""
-        return split(displacement, side=self._sides[0]) if self.kernel == "hat" else Cell(*nearest(displacement))
-
-    @abstractmethod
-    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the sums of the fused pass, one row for each rectangle."""
-
-    @abstractmethod
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        """Return each block's share in the gradient, from its row of sums."""
-
-    def _directly(self, x: Cell, y: Cell) -> tuple[float, NDArray[np.float64]]:
-        """Return the value and the gradient at one displacement by the fused pass."""
-        self.passes += 1
-        overlap = self._overlap(x, y)
-        sums = self._sums(np.array([overlap]), x, y) if overlap is not None else np.zeros((1, 16))
-        return self._from_sums(sums, self._outside(overlap, self._offset), x, y)
-
-    @abstractmethod
-    def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
-    ) -> tuple[float, NDArray[np.float64]]:
-        """Return the value and the gradient from rows of sums that together cover the overlap."""
-
-    def _in_bands(
-        self, run: Callable[[NDArray[np.int64]], NDArray[np.float64]], rectangles: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        """Return the sums of a pass over some rectangles, band by band of their rows.
-
-        The bands are the same however many threads there are, and are added up in the same order.
-        """
-        first, last, left, right = _around(rectangles)
-        if last - first <= _BAND or (last - first) * (right - left) < _WORTH_THREADS:
-            return run(rectangles)
-        bands = []
-        for y in range(first, last, _BAND):
-            bands.append(rectangles.copy())
-            bands[-1][:, :2] = rectangles[:, :2].clip(y, y + _BAND)
-        if self.threads == 1:
-            return np.asarray(sum(run(band) for band in bands))
-        with ThreadPoolExecutor(min(self.threads, len(bands))) as pool:
-            return np.asarray(sum(pool.map(run, bands)))
-
-    def _sums_gaussian(self, rectangles: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        """Return the sixteen sums of the pass with the Gaussian kernel, one row for each rectangle."""
-        assert isinstance(self.kernel, Gaussian)
-        B, origin_b = self._bordered("B", rectangles, 0, 0)
-        A, origin_a = self._bordered("A", rectangles, x.whole, y.whole)
-        at_zero, across, along = (taps_of(self.kernel, f, self._A.dtype) for f in (0.0, x.fraction, y.fraction))
-        u0, v0 = self._offsets
-        weights = None if self._used is None else (self._kept["weights of B"], self._kept["weights of A"])
-        origins = np.array([origin_b, origin_a])
-
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_gaussian(
-                (B, A), weights, band, origins, (at_zero, along), (at_zero, across), (v0, u0), self._used, self._usable
-            )
-            return sums
-
-        return self._in_bands(run, rectangles)
-
-    def _bordered(self, name: str, rectangles: NDArray[np.int64], kx: int, ky: int) -> tuple[Image, tuple[int, int]]:
-        """Return an image, with zeros around it where taps reach outside, and what the domain's (0, 0) meets first.
-
-        Where there are masks, both images come with a border, zero where hidden, and so do their weights, one outside:
-        the zeros there are part of the setting.
-        """
-        image, mask = (self._A, self._pixels_used[1]) if name == "A" else (self._B, self._pixels_used[0])
-        height, width = self.shape
-        top, bottom, left, right = _around(rectangles)
-        inside = min(top + ky, left + kx) >= REACH and bottom + ky + REACH <= height and right + kx + REACH <= width
-        if inside and self._used is None:
-            return image, (ky - REACH, kx - REACH)
-        if name not in self._kept:
-            shown = image if mask is None else np.where(mask != 0, image, image.dtype.type(0))
-            self._kept[name] = np.pad(shown, _BORDER)
-            if self._used is not None:
-                weights = np.ones_like(image) if mask is None else mask.astype(image.dtype)
-                self._kept[f"weights of {name}"] = np.pad(weights, _BORDER, constant_values=1)
-        return self._kept[name], (ky - REACH + _BORDER, kx - REACH + _BORDER)
-
-    def survey(self, dx: float, dy: float, rectangles: Sequence[Window]) -> NDArray[np.float64]:
-        """Return, with the Gaussian kernel and by one pass, the sums over some rectangles.
-
-        Rectangles lie inside the images by the reach of the taps, at this displacement.
-
-        Returns
-        -------
-        ndarray of shape (K, 16)
-            Any selection of its rows describes the loss over the selected pixels, see `describe`.
-        """
-        self.passes += 1
-        self.evaluations += 1
-        return self._sums(np.array(rectangles, np.int64), self._locate(dx), self._locate(dy))
-
-    def describe(self, sums: NDArray[np.float64]) -> Survey:
-        """Return the loss, its gradient and curvature over the pixels behind some rows of sums."""
-        value, gradient = self._from_sums(sums, (0.0, 0.0, 0.0), Cell(0, 0.0), Cell(0, 0.0))
-        return Survey(value, gradient, self.hessian_from(sums), self._shares(sums, (0.0, 0.0, 0.0)))
-
-    def without_noise(self, sums: NDArray[np.float64], dx: float, dy: float, *, noisier: float = 0.5) -> Cleaned:
-        r"""Take off rows of Gaussian sums what the images' own noise has put in, as far as the residual shows it.
-
-        Parameters
-        ----------
-        sums : ndarray of shape (K, 16)
-        dx, dy : float
-            Where they were taken.
-        noisier : float
-            The variance of the moving image's noise as a share of both images' together.
-
-        Notes
-        -----
-        Noise of variance v in the moving image adds to :math:`\sum u^2` and to :math:`\sum u A_x`, over N pixels,
-
-        .. math:: N v \sum_j w_j^2 \sum_i w_i^2, \qquad N v \sum_j w_j w'_j \sum_i w_i^2
-
-        with the taps :math:`w_j` along x and :math:`w_i` along y. Both depend on the fraction of the displacement, the
-        more so the narrower the kernel, and pull a minimum towards where noise is averaged away best. The variance
-        follows from the residual, whose expectation is :math:`N v (\beta^2 |w|^2 + |w^0|^2)` for equally noisy images,
-        :math:`\beta` the gain between them; what else the images do not share is taken for noise as well.
-        """
-        assert isinstance(self.kernel, Gaussian)
-        (wx, sx), (wy, sy) = (self.kernel.taps(self._locate(d).fraction) for d in (dx, dy))
-        w0 = self.kernel.taps(0.0)[0]
-        energy, still = float((wx @ wx) * (wy @ wy)), float(w0 @ w0) ** 2
-        c = NCC._centred(sums[:, :12].sum(axis=0))
-        if not min(c.var_a, c.var_b) > 0:
-            return Cleaned(sums, 0.0, 0.0, 1.0)
-        v_a = v_b = 0.0
-        for _ in range(_ROUNDS):  # the gain is that between the scenes, without the noise that the residual shows
-            gain = self._gain(c._replace(var_a=c.var_a - c.n * v_a * energy))
-            residual = c.var_b - 2 * gain * c.covariance + gain**2 * c.var_a
-            both = max(residual, 0.0) / (gain**2 * noisier * energy + (1 - noisier) * still)
-            v_a = min(noisier * both, _MOST_NOISE * c.var_a / energy) / c.n
-            v_b = min((1 - noisier) * both, _MOST_NOISE * c.var_b / still) / c.n
-        cleaned = sums.copy()
-        along_x, along_y = float((wx @ sx) * (wy @ wy)), float((wx @ wx) * (wy @ sy))
-        for column, rate in {2: v_a * energy, 4: v_b * still, 7: v_a * along_x, 8: v_a * along_y}.items():
-            cleaned[:, column] -= rate * sums[:, 11]
-        return Cleaned(cleaned, v_a, v_b, gain)
-
-    @abstractmethod
-    def _gain(self, c: _Centred) -> float:
-        """Return the factor between the grey levels of the two images that this loss allows for."""
-
-    def gradient_noise(
-        self, slopes: NDArray[np.float64], cleaned: Cleaned, dx: float, dy: float
-    ) -> NDArray[np.float64]:
-        r"""Return the covariance of each block's share in the gradient, under independent noise in both images.
-
-        Parameters
-        ----------
-        slopes : ndarray of shape (K, 16)
-            The sums of the same blocks under the kernel applied `twice`, noise included.
-        cleaned : Cleaned
-            The sums under this objective's own kernel.
-        dx, dy : float
-
-        Returns
-        -------
-        ndarray of shape (K, 2, 2)
-
-        Notes
-        -----
-        The gradient is :math:`s \sum (v - \beta u) A_i`. Its noise is that of the residual, :math:`n_B - \beta n_A`,
-        each smoothed by the kernel h, so that with :math:`h * A_i` the slopes smoothed once more
-
-        .. math:: \operatorname{Cov}(g_i, g_j) = s^2 \left[(v_B + \beta^2 v_A) \sum (h * A_i)(h * A_j)
-            + v_A v_B \sum (h * n_i)(h * n_j)\right]
-
-        where the first sum is of the noise-free slopes, for which the products of the two images' slopes stand, and the
-        second, of unit noise, follows from the taps: noise in the slopes meets that of the other image. Noise of the
-        moving image that meets itself adds nothing: the kernel times its derivative is odd.
-        """
-        assert isinstance(self.kernel, Gaussian)
-        (wx, sx), (wy, sy) = (self.kernel.twice().taps(self._locate(d).fraction) for d in (dx, dy))
-        J = slopes[:, 12:16].reshape(-1, 2, 2)
-        own = np.diag([(sx @ sx) * (wy @ wy), (wx @ wx) * (sy @ sy)])
-        v_a, v_b, n = cleaned.moving_noise, cleaned.reference_noise, slopes[:, 11]
-        # the slopes' products are those of both images: times the gain, those of the reference's alone
-        shared = (J + J.transpose(0, 2, 1)) / (2 * cleaned.gain)
-        scatter = (v_b + cleaned.gain**2 * v_a) * shared + v_a * v_b * n[:, None, None] * own
-        return np.asarray(self._curvature_scale(cleaned.sums) ** 2 * scatter)
-
-    def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        r"""Return the curvature of the loss from the products of the two images' slopes in rows of Gaussian sums.
-
-        Notes
-        -----
-        By parts, :math:`\sum A_{ij} B = -\sum A_i B_j`, the borders aside. Noise that the images do not share
-        cancels in these products, where :math:`\sum A_i A_j` would count it as structure.
-        """
-        J = sums[:, 12:16].sum(axis=0).reshape(2, 2)
-        return np.asarray((J + J.T) / 2 * self._curvature_scale(sums))
-
-    def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
-        """Return what the loss's own fit of gain and offset takes off the `gradient_noise` of all blocks together."""
-        return np.zeros((2, 2))
-
-    @abstractmethod
-    def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
-        """Return what turns the products of slopes into second derivatives of the loss."""
-
-    @abstractmethod
-    def _moments(self, x: Cell, y: Cell) -> Moments:
-        """Return the moments of one cell by one pass."""
-
-    def _overlap(self, x: Cell, y: Cell) -> Window | None:
-        """Find the target pixels that have a neighbour inside the frame of the moving image; None where none has."""
-        top, bottom, left, right = self.domain
-        height, width = self.shape
-        before, after = (1, 0) if self.kernel == "hat" else (REACH, REACH)
-        top, bottom = max(top, -before - y.whole), min(bottom, height + after - y.whole)
-        left, right = max(left, -before - x.whole), min(right, width + after - x.whole)
-        return (top, bottom, left, right) if top < bottom and left < right else None
-
-    def _source(self, overlap: Window, x: Cell, y: Cell) -> tuple[Image, tuple[int, int]]:
-        """Return the moving image and where the reference's pixel (0, 0) reads it.
-
-        Where cells reach outside, and wherever there are masks, the image comes with a border of zeros around it.
-        """
-        height, width = self.shape
-        top, bottom, left, right = overlap
-        inside = min(top + y.whole, left + x.whole) >= 0 and bottom + y.whole < height and right + x.whole < width
-        if inside and self._usable is None:
-            return self._A, (y.whole, x.whole)
-        if self._with_border is None:
-            self._with_border = np.pad(self._A, 1)
-        return self._with_border, (y.whole + 1, x.whole + 1)
-
-    def _outside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
-        """Count the domain pixels that read only zeros; sum B - offset and its square over them."""
-        if overlap == self.domain:
-            return 0.0, 0.0, 0.0
-        if (overlap, offset) not in self._strips:  # the same for a whole cell, and whoever evaluates stays in few
-            if len(self._strips) >= _CELLS_KEPT:
-                self._strips.clear()
-            self._strips[overlap, offset] = self._beside(overlap, offset)
-        return self._strips[overlap, offset]
-
-    def _beside(self, overlap: Window | None, offset: float) -> tuple[float, float, float]:
-        """Sum the strips of the domain beside the overlap."""
-        top, bottom, left, right = self.domain
-        y0, y1, x0, x1 = overlap if overlap is not None else (bottom, bottom, left, left)
-        count = first = second = 0.0
-        for strip in (
-            np.s_[top:y0, left:right],
-            np.s_[y1:bottom, left:right],
-            np.s_[y0:y1, left:x0],
-            np.s_[y0:y1, x1:right],
-        ):
-            levels = self._reference_seen()[strip].astype(np.float64) - offset
-            if self._used is not None:
-                levels = levels[self._used[strip] != 0]
-            count += levels.size
-            first += float(levels.sum())
-            second += float(np.square(levels).sum())
-        return count, first, second
-
-    def _reference_seen(self) -> Image:
-        """Return the reference as the kernel samples it at displacement zero: as it is, or smoothed."""
-        if not isinstance(self.kernel, Gaussian):
-            return self._B
-        if "seen" not in self._kept:
-            self._kept["seen"] = fields(self._B, self._pixels_used[0], 0.0, 0.0, self.kernel).value
-        return self._kept["seen"]
-
-    def _fraction(self, x: Cell, y: Cell) -> tuple[Any, Any]:
-        """Return the fractions in the dtype of the images, so that the kernel stays in it."""
-        return self._A.dtype.type(x.fraction), self._A.dtype.type(y.fraction)
-
-    def _refuse_too_much(self, form: NDArray[np.float64], x: Cell, y: Cell) -> None:
-        """Refuse a noise that would leave a negative variance, or a negative squared error, somewhere in a cell."""
-        if np.linalg.eigvalsh(form)[0] < -1e-9 * np.abs(form).max():
-            raise UndefinedLossError(
-                f"noise is more than the images' differences hold at displacement ({x.whole + x.fraction:g}, "
-                f"{y.whole + y.fraction:g}) px, so that the loss would be negative there; give less noise"
-            )
-
-    def _nothing_left(self, x: Cell, y: Cell) -> UndefinedLossError:
-        """Make the error for a displacement at which the masks leave no pixel."""
-        return UndefinedLossError(
-            f"at displacement ({x.whole + x.fraction:g}, {y.whole + y.fraction:g}) px the masks leave no pixel to "
-            "compare; move less far or use masks that overlap"
-        )
+from .bands import Window
+from .bilinear import Cell
+from .cells import MomentsMSE, MomentsNCC, symmetric
+from .gaussian import Fields
+from .margins import Margin
+from .objective import Objective, Survey
+from .propagation import Cleaned, Noise, noise_of
+from .samplers import HatSampler, Offsets
+from .sums import Centred, added, centred, correlation, explained, variance
+
+# what a caller of the losses needs beside them comes with them
+__all__ = ["MSE", "NCC", "Cleaned", "Noise", "Objective", "Survey", "Window", "correlation", "noise_of", "variance"]
 
 
 class MSE(Objective):
@@ -758,32 +75,26 @@ class MSE(Objective):
     (0.0025, array([-0.01,  0.  ]))
     """
 
+    def correlation(self, dx: float, dy: float) -> float:
+        """Return the correlation coefficient of the images there."""
+        return -NCC.of(*self.images, domain=self.domain, kernel=self.kernel).value(dx, dy)
+
     def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+        self, sums: NDArray[np.float64], margin: Margin, x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
         ee, ex, ey, n = self._errors(sums).sum(axis=0).tolist()
-        n += outside[0]
+        n += margin.n
         if n == 0:
             raise self._nothing_left(x, y)
-        return (outside[2] + ee) / n, np.array([2 * ex / n, 2 * ey / n])
+        return (margin.second + ee) / n, np.array([2 * ex / n, 2 * ey / n])
 
-    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        if self.kernel != "hat":
-            return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(_around(blocks), x, y)
-
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_mse(
-                self._B, source, band, origin, self._fraction(x, y), self._used, self._usable
-            )
-            return sums
-
-        return self._in_bands(run, blocks)
+    def _hat_sums(self, hat: HatSampler, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        return hat.sums(_kernels.sums_mse, blocks, x, y, threads=self.threads)
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
         return float(2 / sums[:, 11].sum())
 
-    def _gain(self, c: _Centred) -> float:
+    def _gain(self, c: Centred) -> float:
         return 1.0
 
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -801,51 +112,23 @@ class MSE(Objective):
         _, _, suu, suv, svv, _, _, sux, suy, svx, svy, n = sums[:, :12].T
         return np.stack([suu - 2 * suv + svv, sux - svx, suy - svy, n], axis=1)
 
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
+    def _shares(self, sums: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
         errors = self._errors(sums)
-        return np.asarray(2 * errors[:, 1:3] / (errors[:, 3].sum() + outside[0]))
+        return np.asarray(2 * errors[:, 1:3] / (errors[:, 3].sum() + margin.n))
 
-    def _moments(self, x: Cell, y: Cell) -> MomentsMSE:
-        overlap = self._overlap(x, y)
-        count, _, squares = self._outside(overlap, 0.0)
+    def _moments(self, hat: HatSampler, x: Cell, y: Cell) -> MomentsMSE:
+        overlap = hat.overlap(self.domain, x, y)
+        count, _, squares = self._margins.beside(overlap)
         G = np.full((4, 4), squares)  # where only zeros are read, every D_i is -B
         if overlap is not None:
-            source, origin = self._source(overlap, x, y)
-
-            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-                rectangle = tuple(band[0].tolist())
-                moments: NDArray[np.float64] = _kernels.cell_moments_mse(
-                    self._B, source, rectangle, origin, self._used, self._usable
-                )
-                return moments
-
-            sums = self._in_bands(run, np.array([overlap]))
+            sums = hat.moments(_kernels.cell_moments_mse, overlap, x, y, threads=self.threads)
             G += symmetric(sums[:10])
             if self._noise is not None:
-                G -= sums[10] * self._noise.corners
-                self._refuse_too_much(G, x, y)
+                G = self._noise.taken_off(G, sums[10], x, y)
             count += sums[10]
         if count == 0:
             raise self._nothing_left(x, y)
         return MomentsMSE(G, count)
-
-
-class _Centred(NamedTuple):
-    """Second moments of the shifted image and the reference about their means, from the sums of a pass."""
-
-    n: float
-    mean_u: float
-    mean_v: float
-    var_a: float
-    var_b: float
-    covariance: float
-    suu: float
-    svv: float
-
-    @property
-    def rho(self) -> float:
-        """The correlation coefficient."""
-        return self.covariance / (sqrt(self.var_a) * sqrt(self.var_b))
 
 
 class NCC(Objective):
@@ -898,55 +181,45 @@ class NCC(Objective):
     [-1.0, 1.0]
     """
 
-    def _prepare(
-        self, reference: Masked, moving: Masked, domain: Window, kernel: Gaussian | str, evaluation: str, side: str
-    ) -> None:
-        super()._prepare(reference, moving, domain, kernel, evaluation, side)
-        # any constants near the means will do; a sparse sample finds them
+    def correlation(self, dx: float, dy: float) -> float:
+        """Return the correlation coefficient of the images there, their noise included."""
+        return -NCC.of(*self.images, domain=self.domain, kernel=self.kernel).value(dx, dy)
+
+    def _chosen_offsets(self) -> Offsets:
+        """Return grey levels near the means; any constants there will do, and a sparse sample finds them."""
         top, bottom, left, right = self.domain
         sample = np.s_[top:bottom:7, left:right:5]
         v0, u0 = (
             image.dtype.type(_mean(image[sample], None if used is None else used[sample]))
-            for image, used in zip((self._B, self._A), self._pixels_used, strict=True)
+            for image, used in self.images
         )
-        self._offsets = u0, v0
-        self._offset = float(v0)
+        return u0, v0
 
     def _from_sums(
-        self, sums: NDArray[np.float64], outside: tuple[float, float, float], x: Cell, y: Cell
+        self, sums: NDArray[np.float64], margin: Margin, x: Cell, y: Cell
     ) -> tuple[float, NDArray[np.float64]]:
-        total = sums[:, :12].sum(axis=0)
-        c = self._centred(total + self._only_zeros(outside))
+        total = added(sums)
+        c = Centred.of(total + self._only_zeros(margin))
         if c.n == 0:
             raise self._nothing_left(x, y)
         self._refuse_constant(c, x, y)
         return -float(min(max(c.rho, -1.0), 1.0)), self._slopes(total[np.newaxis], c)[0]
 
-    def _sums(self, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
-        if self.kernel != "hat":
-            return self._sums_gaussian(blocks, x, y)
-        source, origin = self._source(_around(blocks), x, y)
+    def _hat_sums(self, hat: HatSampler, blocks: NDArray[np.int64], x: Cell, y: Cell) -> NDArray[np.float64]:
+        return hat.sums(_kernels.sums_ncc, blocks, x, y, self._offsets, threads=self.threads)
 
-        def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-            sums: NDArray[np.float64] = _kernels.sums_ncc(
-                self._B, source, band, origin, self._fraction(x, y), self._offsets, self._used, self._usable
-            )
-            return sums
-
-        return self._in_bands(run, blocks)
-
-    def _shares(self, sums: NDArray[np.float64], outside: tuple[float, float, float]) -> NDArray[np.float64]:
-        c = self._centred(sums[:, :12].sum(axis=0) + self._only_zeros(outside))
+    def _shares(self, sums: NDArray[np.float64], margin: Margin) -> NDArray[np.float64]:
+        c = Centred.of(added(sums) + self._only_zeros(margin))
         self._refuse_constant(c, Cell(0, 0.0), Cell(0, 0.0))
         return self._slopes(sums, c)
 
-    def _refuse_constant(self, c: _Centred, x: Cell, y: Cell) -> None:
+    def _refuse_constant(self, c: Centred, x: Cell, y: Cell) -> None:
         """Refuse a variance that is nothing but rounding."""
-        for name, variance, squares, offset in (
+        for name, power, squares, offset in (
             ("moving", c.var_a, c.suu, self._offsets[0]),
             ("reference", c.var_b, c.svv, self._offsets[1]),
         ):
-            if not variance > self._rounding(squares, c.n, offset):
+            if not power > self._rounding(squares, c.n, offset):
                 raise self._constant(name, x, y)
 
     def hessian_from(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -966,51 +239,22 @@ class NCC(Objective):
         off are integrals along the border of what is compared: they matter where structure is coarse against the
         window, or where masks make the border long.
         """
-        c = self._centred(sums[:, :12].sum(axis=0))
+        c = centred(sums)
         if not (c.n and min(c.var_a, c.var_b) > 0):
             return super().hessian_from(sums)
-        means, along = self._explained(sums, c)
+        means, along = explained(sums, c)
         taken = self._gain(c) * (c.n * np.outer(means, means) + c.var_a * np.outer(along, along))
         return np.asarray(super().hessian_from(sums) - taken * self._curvature_scale(sums))
 
     def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
-        r"""Return what the loss's own fit of gain and offset takes off the `gradient_noise` of all blocks together.
+        """Return what the fit of gain and offset takes off; see `propagation.noise_fitted`."""
+        return propagation.noise_fitted(slopes, cleaned, self._curvature_scale(cleaned.sums))
 
-        Notes
-        -----
-        The noise of the gradient is :math:`s \sum (n_B - \beta n_A) A_i^\perp` with the slopes less what offset and
-        gain explain, :math:`A_i^\perp = A_i - m_i - a_i \tilde u`, as in `hessian_from`. In its covariance
-        :math:`\sum (h * A_i)(h * A_j)` becomes :math:`\sum (h * A_i^\perp)(h * A_j^\perp)`, which is less by
-
-        .. math:: m_i \sum h * A_j + m_j \sum h * A_i - N m_i m_j + a_i q_j + a_j q_i - a_i a_j \sum (h * \tilde u)^2
-
-        where :math:`q_i = \sum (h * \tilde u)(h * A_i)`. A block alone keeps its full share.
-        """
-        c = self._centred(cleaned.sums[:, :12].sum(axis=0))
-        total = slopes[:, :12].sum(axis=0)
-        twice = self._centred(total)
-        if not min(c.n, c.var_a, twice.n) > 0:
-            return np.zeros((2, 2))
-        means, along = self._explained(cleaned.sums, c)
-        # products with the reference, over the gain: free from the noise of either
-        q = (total[9:11] - twice.mean_v * total[5:7]) / cleaned.gain
-        cross = np.outer(means, total[5:7]) + np.outer(along, q)
-        less = cross + cross.T - twice.n * np.outer(means, means)
-        less -= twice.covariance / cleaned.gain * np.outer(along, along)
-        both = cleaned.reference_noise + cleaned.gain**2 * cleaned.moving_noise
-        return np.asarray(both * self._curvature_scale(cleaned.sums) ** 2 * less)
-
-    @staticmethod
-    def _explained(sums: NDArray[np.float64], c: _Centred) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return by how much of a constant, and of the image itself, the slopes are explained."""
-        slopes, products = sums[:, 5:7].sum(axis=0), sums[:, 7:9].sum(axis=0)
-        return slopes / c.n, (products - c.mean_u * slopes) / c.var_a
-
-    def _gain(self, c: _Centred) -> float:
+    def _gain(self, c: Centred) -> float:
         return c.covariance / c.var_a
 
     def _curvature_scale(self, sums: NDArray[np.float64]) -> float:
-        c = self._centred(sums[:, :12].sum(axis=0))
+        c = centred(sums)
         return 1 / (sqrt(c.var_a) * sqrt(c.var_b)) if c.n and min(c.var_a, c.var_b) > 0 else 0.0
 
     def _smooth_hessian(self, A: Fields, B: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -1026,45 +270,28 @@ class NCC(Objective):
         rho_2 = C_2 - (mixed + mixed.T + C * V_2) / (2 * V) + 3 * C * np.outer(V_1, V_1) / (4 * V**2)
         return np.asarray(-rho_2 / (sqrt(V) * sqrt(float(v @ v))))
 
-    def _only_zeros(self, outside: tuple[float, float, float]) -> NDArray[np.float64]:
+    def _only_zeros(self, margin: Margin) -> NDArray[np.float64]:
         """Return the kernel's sums over pixels that read only zeros, which the offset u0 sees as -u0."""
-        n, sv, svv = outside
+        n, sv, svv = margin
         u = -float(self._offsets[0])
         return np.array([u * n, sv, u * u * n, u * sv, svv, 0, 0, 0, 0, 0, 0, n])
 
     @staticmethod
-    def _centred(sums: NDArray[np.float64]) -> _Centred:
-        """Return the centred second moments and the correlation."""
-        su, sv, suu, suv, svv, *_, n = sums.tolist()
-        if n == 0:
-            return _Centred(0, 0, 0, 0, 0, 0, 0, 0)
-        return _Centred(n, su / n, sv / n, suu - su * su / n, svv - sv * sv / n, suv - su * sv / n, suu, svv)
-
-    @staticmethod
-    def _slopes(sums: NDArray[np.float64], c: _Centred) -> NDArray[np.float64]:
+    def _slopes(sums: NDArray[np.float64], c: Centred) -> NDArray[np.float64]:
         """Return the derivatives of the loss that each row of sums contributes."""
         slopes = sums[:, 5:7]
         towards_b = (sums[:, 9:11] - c.mean_v * slopes) / (sqrt(c.var_a) * sqrt(c.var_b))
         towards_a = (sums[:, 7:9] - c.mean_u * slopes) / c.var_a
         return np.asarray(c.rho * towards_a - towards_b)
 
-    def _moments(self, x: Cell, y: Cell) -> MomentsNCC:
+    def _moments(self, hat: HatSampler, x: Cell, y: Cell) -> MomentsNCC:
         u0, v0 = self._offsets
-        overlap = self._overlap(x, y)
-        n, sv, svv = self._outside(overlap, float(v0))
+        overlap = hat.overlap(self.domain, x, y)
+        n, sv, svv = self._margins.beside(overlap)
         u = -float(u0)
         P, C, S = np.full((4, 4), u * u * n), np.full(4, u * sv), np.full(4, u * n)
         if overlap is not None:
-            source, origin = self._source(overlap, x, y)
-
-            def run(band: NDArray[np.int64]) -> NDArray[np.float64]:
-                rectangle = tuple(band[0].tolist())
-                moments: NDArray[np.float64] = _kernels.cell_moments_ncc(
-                    self._B, source, rectangle, origin, (u0, v0), self._used, self._usable
-                )
-                return moments
-
-            sums = self._in_bands(run, np.array([overlap]))
+            sums = hat.moments(_kernels.cell_moments_ncc, overlap, x, y, (u0, v0), threads=self.threads)
             P += symmetric(sums[:10])
             C += sums[10:14]
             S += sums[14:18]
@@ -1074,16 +301,15 @@ class NCC(Objective):
         var_b = svv - sv * sv / n
         V = P - np.outer(S, S) / n
         if self._noise is not None and overlap is not None:
-            V -= sums[20] * self._noise.corners
+            V = self._noise.taken_off(V, sums[20], x, y)
             var_b -= sums[20] * self._noise.reference
-            self._refuse_too_much(V, x, y)
         if not var_b > self._rounding(svv, n, v0):
             raise self._constant("reference", x, y)
         return MomentsNCC(C - S * sv / n, V, var_b, self._rounding(float(P.diagonal().max()), n, u0))
 
     def _rounding(self, squares: float, n: float, offset: float) -> float:
         """Return the variance that rounding alone can leave in a sum of squares about an offset, or in grey levels."""
-        eps = 8 * float(np.finfo(self._A.dtype).eps)
+        eps = 8 * float(np.finfo(self.images[1].image.dtype).eps)
         return eps * squares + eps**2 * n * float(offset) ** 2
 
     def _constant(self, name: str, x: Cell, y: Cell) -> UndefinedLossError:
@@ -1094,107 +320,7 @@ class NCC(Objective):
         )
 
 
-def noise_of(
-    reference: Masked, moving: Masked, noise: float | tuple[float, float] | str, *, smooth: float = 0.0
-) -> Noise:
-    r"""Return the noise of two images as the moments of a cell see it.
-
-    Parameters
-    ----------
-    reference, moving : Masked
-        The images before any smoothing.
-    noise : float, (float, float) or "estimate"
-        Its standard deviation, of both images or of the reference's and the moving image's, in grey levels; or to be
-        estimated from each image.
-    smooth : float
-        Width of the Gaussian, in pixels, that the images are smoothed with before they are compared.
-
-    Notes
-    -----
-    At a fraction with the weights w, independent noise of variance v in the moving image adds :math:`v\, w' R w` to
-    each squared error, with R the correlation between the corners of a cell: the identity, or after smoothing by taps h
-
-    .. math:: R_{ij} = \prod_{axes} \sum_m h_m h_{m + e_i - e_j}
-
-    The form is largest at whole pixels and smallest half way between, and pulls the minimum there. Taking
-    :math:`N v R` off the moments of the cell takes the pull away for all fractions at once.
-    """
-    if isinstance(noise, str):
-        _checks.one_of("noise", noise, ("estimate",))
-        deviations = (estimate_noise(reference.image, reference.mask), estimate_noise(moving.image, moving.mask))
-    elif isinstance(noise, tuple | list):
-        pair = _checks.pair_of_numbers("noise", noise)
-        deviations = (
-            _checks.number_between("noise", pair[0], 0, 1e9),
-            _checks.number_between("noise", pair[1], 0, 1e9),
-        )
-    else:
-        deviations = (_checks.number_between("noise", noise, 0, 1e9),) * 2
-    taps = smoothing_taps(smooth)
-    here, beside = float(taps @ taps), float(taps[1:] @ taps[:-1])
-    axis = np.array([[here, beside], [beside, here]])
-    return Noise(deviations[0] ** 2 * here**2, deviations[1] ** 2 * np.kron(axis, axis))
-
-
-def correlation(sums: NDArray[np.float64]) -> float:
-    """Return the correlation coefficient over the pixels behind some rows of Gaussian sums; nan where undefined."""
-    c = NCC._centred(sums[:, :12].sum(axis=0))
-    return min(max(c.rho, -1.0), 1.0) if min(c.var_a, c.var_b) > 0 else float("nan")
-
-
-def variance(sums: NDArray[np.float64]) -> float:
-    """Return the variance of the reference's grey levels over the pixels behind some rows of Gaussian sums."""
-    c = NCC._centred(sums[:, :12].sum(axis=0))
-    return c.var_b / c.n if c.n else 0.0
-
-
-def _listed(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return some displacements as a flat array."""
-    try:
-        listed = np.atleast_1d(np.asarray(values))
-        numbers = listed.astype(np.float64) if listed.dtype.kind in "biuf" else None
-    except (TypeError, ValueError, OverflowError):
-        numbers = None
-    if numbers is None or numbers.ndim != 1:
-        raise _checks.InputError(f"{name} is {_checks.in_words(values)}; give a list of displacements in pixels")
-    return numbers
-
-
 def _mean(image: Image, used: Mask | None) -> float:
     """Return the mean of the pixels in use, 0 if there are none."""
     levels = image if used is None else image[used != 0]
     return float(levels.mean(dtype=np.float64)) if levels.size else 0.0
-
-
-def _well_inside(mask: Mask, kernel: Gaussian) -> Mask:
-    """Return the usable pixels nearly all of whose taps may be used as well, or all where that leaves fewer than half.
-
-    Beside hidden pixels the normalised mean is that of a place farther away from them, by up to half a pixel, and the
-    masks of two images hide different places.
-    """
-    hidden = sample((mask == 0).astype(np.float32), 0.0, 0.0, kernel)
-    for most in _MOST_HIDDEN:
-        inside = np.asarray((hidden <= most) & (mask != 0), np.uint8)
-        if 2 * np.count_nonzero(inside) >= np.count_nonzero(mask):
-            return inside
-    return mask
-
-
-def _around(rectangles: NDArray[np.int64]) -> Window:
-    """Return the smallest rectangle that holds all of some."""
-    if len(rectangles) == 1:
-        top, bottom, left, right = rectangles[0].tolist()
-        return top, bottom, left, right
-    top, _, left, _ = rectangles.min(axis=0).tolist()
-    _, bottom, _, right = rectangles.max(axis=0).tolist()
-    return top, bottom, left, right
-
-
-def _shifted_mask(mask: Mask, kx: int, ky: int) -> Mask:
-    """Return the mask that a displacement by whole pixels reads; what lies outside the frame may be used."""
-    height, width = mask.shape
-    rows, columns = np.arange(height) + ky, np.arange(width) + kx
-    read: Mask = mask[np.ix_(rows.clip(0, height - 1), columns.clip(0, width - 1))].copy()
-    read[(rows < 0) | (rows >= height)] = 1
-    read[:, (columns < 0) | (columns >= width)] = 1
-    return read

@@ -13,11 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .bands import Window
 from .bandwidth import REMAINS
 from .descent import newton_step
 from .gaussian import REACH, Gaussian
-from .losses import Objective, Window, correlation, variance
+from .objective import Objective
 from .pyramid import Masked
+from .sums import correlation, variance
 from .uncertainty import Spread, blocks_of, sandwich, spread_of
 
 # how many steps at the most, below which length (in pixels) the next one would not be seen, beyond which they are lost

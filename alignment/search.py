@@ -18,7 +18,7 @@ from . import _checks
 from ._checks import Image, InputError, Mask
 from .cells import lowest
 from .lengths import fast_length
-from .losses import Objective
+from .objective import Objective
 
 Array = NDArray[np.float64]
 

@@ -20,7 +20,7 @@ from . import _checks
 from ._checks import Image, InputError
 from .bilinear import SIDES
 from .experiment import KINDS, METHODS, RATES, STEPS, AsProgrammed, Rectangle, published_exposures, run
-from .losses import Objective
+from .objective import Objective
 from .pyramid import Masked, halve, smooth
 from .registration import Registration, register
 from .search import walk

@@ -1,9 +1,9 @@
 r"""How well a displacement is known: its covariance, by a model of the noise or by the scatter between blocks.
 
 If the two images differ by independent noise alone, the noise of the gradient follows from that of the pixels, through
-the taps of the kernel; see `Objective.gradient_noise`. Whether they do shows in the blocks of the window: each has its
-share in the gradient, and how widely the shares scatter is known then. Where they scatter more widely, something moved,
-the light changed, the scan is warped: then the scatter itself is the measure, whatever its causes.
+the taps of the kernel; see `propagation.gradient_noise`. Whether they do shows in the blocks of the window: each has
+its share in the gradient, and how widely the shares scatter is known then. Where they scatter more widely, something
+moved, the light changed, the scan is warped: then the scatter itself is the measure, whatever its causes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .losses import Cleaned, Objective, Window
+from .bands import Window
+from .objective import Objective
+from .propagation import Cleaned
 from .pyramid import Masked
 
 # blocks down and across at the most, pixels along a block at the least
@@ -147,7 +149,7 @@ def spread_of(
     .. math:: \Sigma = H^{-1} \left(\sum_k C_k - F\right) H^{-1}, \qquad
         \chi^2 = \sum_k g_k' C_k^{-1} g_k \sim \chi^2_{2K - 2}
 
-    where F is what the loss's own fit of gain and offset takes off (`Objective.noise_fitted`), and two degrees of
+    where F is what the loss's own fit of gain and offset takes off (`propagation.noise_fitted`), and two degrees of
     freedom are spent on the minimum. If :math:`\chi^2` is within chance, :math:`\Sigma` holds; otherwise the `sandwich`
     of the scatter takes its place, over blocks alone, in pairs or in fours, whichever is largest: displacements that
     differ from place to place do so in neighbouring blocks alike.

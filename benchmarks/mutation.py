@@ -29,9 +29,16 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 # which tests run against a defect in which file, the ones that are most likely to notice it first
 SUITE = {
-    "_kernels.py": ("test_kernels.py", "test_losses.py", "test_bilinear.py", "test_laws.py", "test_descent.py"),
+    "_kernels.py": (
+        *("test_kernels.py", "test_losses.py", "test_objective.py", "test_bilinear.py", "test_laws.py"),
+        "test_descent.py",
+    ),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
-    "losses.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "losses.py": ("test_losses.py", "test_objective.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
+    "objective.py": ("test_objective.py", "test_losses.py", "test_laws.py", "test_cells.py"),
+    "samplers.py": ("test_losses.py", "test_laws.py", "test_samplers.py"),
+    "margins.py": ("test_margins.py", "test_losses.py", "test_laws.py"),
+    "sums.py": ("test_sums.py", "test_losses.py", "test_laws.py"),
     "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py", "test_descent.py"),
     "descent.py": ("test_descent.py",),
     "exhaustive.py": ("test_exhaustive.py",),
@@ -186,7 +193,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ),
         ("max(index, -length - 1)", "max(index, -length + 1)", "far displacements cut too short"),
     ],
-    ("losses.py", "Objective.value_and_gradient"): [
+    ("objective.py", "Objective.value_and_gradient"): [
         (
             "(dx.is_integer() or dy.is_integer())",
             "(dx.is_integer() and dy.is_integer())",
@@ -195,41 +202,49 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ('split(dx, side="left"), split(dy, side="left")', 'split(dx, side="left"), split(dy)', "central along x only"),
         ('split(dy, side="left"))[1]) / 2', 'split(dy, side="left"))[1])', "central not halved"),
     ],
-    ("losses.py", "Objective.hessian"): [
+    ("objective.py", "Objective.hessian"): [
         ("[p.ab, p.bb]", "[p.ab, p.aa]", "curvature along y is that along x"),
     ],
-    ("losses.py", "Objective.landscape"): [
+    ("objective.py", "Objective.landscape"): [
         ("surface[np.ix_(i, j)]", "surface[np.ix_(i[::-1], j)]", "rows of a landscape turned"),
     ],
-    ("losses.py", "Objective._overlap"): [
+    ("samplers.py", "Sampler.overlap"): [
         ("max(top, -before - y.whole)", "max(top, -y.whole)", "upper border row forgotten"),
         ("min(right, width + after - x.whole)", "min(right, width - 1 - x.whole)", "right border column forgotten"),
     ],
-    ("losses.py", "Objective._source"): [
-        ("return self._A, (y.whole, x.whole)", "return self._A, (y.whole, -x.whole)", "sign of dx"),
+    ("samplers.py", "HatSampler._source"): [
+        (
+            "return self.moving.image, (y.whole, x.whole)",
+            "return self.moving.image, (y.whole, -x.whole)",
+            "sign of dx",
+        ),
         ("(y.whole + 1, x.whole + 1)", "(y.whole + 1, x.whole)", "border not counted in the column"),
         ("bottom + y.whole < height", "bottom + y.whole <= height", "the last row's lower neighbour read from outside"),
-        ("np.pad(self._A, 1)", 'np.pad(self._A, 1, mode="edge")', "edge for zeros"),
     ],
-    ("losses.py", "Objective._beside"): [
+    ("samplers.py", "HatSampler._with_border"): [
+        ("np.pad(self.moving.image, 1)", 'np.pad(self.moving.image, 1, mode="edge")', "edge for zeros"),
+    ],
+    ("margins.py", "Margins._added_up"): [
         ("np.s_[y0:y1, x1:right],", "", "strip on the right forgotten"),
         ("np.s_[top:y0, left:right],", "np.s_[top:y0, x0:x1],", "corners outside forgotten"),
-        ("levels = levels[self._used[strip] != 0]", "pass", "mask forgotten outside"),
-        (".astype(np.float64) - offset", ".astype(np.float64)", "offset forgotten outside"),
+        ("levels = levels[used[strip] != 0]", "pass", "mask forgotten outside"),
+        (".astype(np.float64) - self._offset", ".astype(np.float64)", "offset forgotten outside"),
     ],
-    ("losses.py", "_all_corners_usable"): [
+    ("samplers.py", "Sampler._masks"): [
         ("constant_values=1", "constant_values=0", "zeros outside the frame masked"),
+    ],
+    ("samplers.py", "HatSampler.__init__"): [
         ("wide[:-1, :-1] & wide[1:, :-1] &", "wide[:-1, :-1] &", "one corner's mask forgotten"),
     ],
     ("losses.py", "MSE._from_sums"): [
         ("2 * ex / n", "ex / n", "factor 2 forgotten"),
         ("2 * ey / n", "2 * ey", "1 / N forgotten in one coordinate"),
         ("np.array([2 * ex / n, 2 * ey / n])", "np.array([2 * ey / n, 2 * ex / n])", "coordinates swapped"),
-        ("n += outside[0]", "n += 0 if n else outside[0]", "border not counted, direct"),
-        ("(outside[2] + ee)", "ee", "border term forgotten, direct"),
+        ("n += margin.n", "n += 0 if n else margin.n", "border not counted, direct"),
+        ("(margin.second + ee)", "ee", "border term forgotten, direct"),
     ],
     ("losses.py", "MSE._shares"): [
-        ("+ outside[0]", "", "border not counted in the shares"),
+        ("+ margin.n", "", "border not counted in the shares"),
     ],
     ("losses.py", "MSE._moments"): [
         ("np.full((4, 4), squares)", "np.zeros((4, 4))", "border term forgotten, in cells"),
@@ -237,7 +252,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ],
     ("losses.py", "NCC._from_sums"): [
         ("return -float(", "return float(", "correlation for its negative"),
-        ("total + self._only_zeros(outside)", "total", "border forgotten"),
+        ("total + self._only_zeros(margin)", "total", "border forgotten"),
     ],
     ("losses.py", "NCC._slopes"): [
         ("c.rho * towards_a - towards_b", "-towards_b", "projection forgotten"),
@@ -249,11 +264,11 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("/ c.var_a\n", "/ c.var_b\n", "wrong variance in the projection"),
         ("slopes = sums[:, 5:7]", "slopes = sums[:, 6:4:-1]", "coordinates swapped in a mean"),
     ],
-    ("losses.py", "NCC._centred"): [
+    ("sums.py", "Centred.of"): [
         ("suv - su * sv / n", "suv", "means forgotten in rho"),
         ("suu - su * su / n", "suu", "mean forgotten in a variance"),
     ],
-    ("losses.py", "_Centred.rho"): [
+    ("sums.py", "Centred.rho"): [
         ("(sqrt(self.var_a) * sqrt(self.var_b))", "sqrt(self.var_a)", "one norm for two"),
     ],
     ("_kernels.py", "_loss_in_cell"): [

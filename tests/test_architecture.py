@@ -63,7 +63,10 @@ def test_the_kernels_and_the_formulas_share_nothing(name):
 
 
 def test_descent_and_gradcheck_know_no_images():
-    about_images = ("_kernels", "bilinear", "cells", "losses", "pyramid", "search", "registration", "imagefiles")
+    about_images = (
+        *("_kernels", "bands", "bilinear", "cells", "imagefiles", "losses", "margins", "objective", "propagation"),
+        *("pyramid", "registration", "samplers", "search", "sums"),
+    )
     of_the_check = ("findings", "remarks", "errorcurves", "judge", "linecheck", "extrapolation", "kinks", "differences")
     for name in ("descent.py", "gradcheck.py", *(f"{noun}.py" for noun in of_the_check)):
         names = list(imports(PACKAGE / name))

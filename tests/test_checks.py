@@ -315,3 +315,17 @@ def test_whole_numbers_beyond_all_floats_are_not_finite():
 def test_an_array_without_axes_is_no_pair_and_no_window(check):
     with pytest.raises(InputError, match=r"^x is array\(3\.\)"):
         check(np.array(3.0))
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0]], ["1"], None, [1, [2, 3]], {"a": 1}, [1j]])
+def test_what_is_no_list_of_displacements(values):
+    with pytest.raises(InputError, match=r"^dx is .*; give a list of displacements in pixels"):
+        _checks.displacements("dx", values)
+
+
+def test_a_list_of_displacements_may_be_one_or_none_and_holds_finite_numbers():
+    assert _checks.displacements("dx", np.float32(0.5)) == [0.5]
+    assert _checks.displacements("dx", ()) == []
+    assert [type(number) for number in _checks.displacements("dx", np.arange(3))] == [float] * 3
+    with pytest.raises(InputError, match="dx is nan; give a finite number"):
+        _checks.displacements("dx", [1.0, np.nan])

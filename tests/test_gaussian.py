@@ -209,6 +209,18 @@ def test_a_ramp_alone_has_a_place_for_mse_and_none_for_ncc(kernel):
     assert largest["ncc"] < 1e-9
 
 
+@pytest.mark.parametrize("name", list(OBJECTIVES))
+def test_a_landscape_is_the_values_and_there_are_no_cells(name):
+    """A cell's moments are those of the hat, and the Gaussian's taps reach past the border that they read."""
+    made = OBJECTIVES[name](scene((15, 18), 3), scene((15, 18), 4), kernel=Gaussian(0.8))
+    dx, dy = [-1.5, 0.25, 2.0], [-8.5, 0.0]
+    surface = made.landscape(dx, dy)
+    assert surface.tolist() == [[made.value(x, y) for x in dx] for y in dy]
+    assert made.landscape([], [0.0]).shape == (1, 0)
+    with pytest.raises(InputError, match=r"kernel is Gaussian\(sigma=0.8\), which has no cells"):
+        made.cell(0, 0)
+
+
 def test_the_hat_has_no_gauss_newton():
     with pytest.raises(InputError, match="kernel is 'hat', whose hessian is exact"):
         al.MSE(np.eye(9), np.eye(9)).gauss_newton(0, 0)

@@ -696,8 +696,8 @@ def test_masks_that_never_meet_are_a_status(method):
 @pytest.mark.parametrize("features", ["intensity", "fine", "edges"])
 def test_threads_change_no_bit(features, monkeypatch):
     monkeypatch.setattr("alignment.views._WORTH_THREADS", 0)
-    monkeypatch.setattr("alignment.losses._WORTH_THREADS", 0)
-    monkeypatch.setattr("alignment.losses._BAND", 16)
+    monkeypatch.setattr("alignment.bands._WORTH_THREADS", 0)
+    monkeypatch.setattr("alignment.bands._BAND", 16)
     pair = scene((100, 110)), scene((100, 110), 3.3, -2.6)
     one, two = (register(*pair, features=features, threads=threads) for threads in (1, 2))
     assert (one.dx, one.dy, one.loss) == (two.dx, two.dy, two.loss)

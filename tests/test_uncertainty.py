@@ -16,14 +16,7 @@ from alignment.pyramid import Masked
 from alignment.refinement import refine
 from alignment.uncertainty import blocks_of, conditioning, confidence_factor, ellipse, spread_of
 
-
-def scene(shape, dx=0.0, dy=0.0, blur=1.5, seed=0):
-    """Return a random scene, displaced by turning its phases."""
-    height, width = shape
-    spectrum = np.fft.fft2(np.random.default_rng(seed).standard_normal(shape))
-    ky, kx = 2 * np.pi * np.fft.fftfreq(height)[:, None], 2 * np.pi * np.fft.fftfreq(width)[None, :]
-    levels = np.fft.ifft2(spectrum * np.exp(-(blur**2) * (kx**2 + ky**2) / 2 - 1j * (kx * dx + ky * dy))).real
-    return levels / levels.std()
+from .scenes import scene
 
 
 @pytest.mark.parametrize("level", [0.1, 0.68, 0.95, 0.999])
@@ -80,58 +73,6 @@ def test_the_ellipse_of_stripes_lies_along_them():
     assert abs(region.angle - 90) < 15
     assert abs(found.conditioning.angle - 90) < 15
     assert found.conditioning.ratio < 0.2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", [MSE, NCC])
-@pytest.mark.parametrize("noises", [(0.3, 0.3), (0.1, 0.5)])
-@pytest.mark.parametrize("shape", [(90, 100), (300, 60)])
-def test_the_modelled_noise_of_the_gradient_is_that_of_many_draws(kind, noises, shape):
-    """The gradient at the true displacement, over 300 draws of noise, against the covariance from one draw."""
-    at, kernel = (0.3, -0.2), Gaussian(0.8)
-    clean = scene(shape), scene(shape, *at)
-    window = (8, shape[0] - 8, 8, shape[1] - 8)
-    rectangles = blocks_of(window)
-    gradients, modelled = [], []
-    for draw in range(300):
-        rng = np.random.default_rng(1000 + draw)
-        pair = [Masked(image + rng.normal(0, noise, shape)) for image, noise in zip(clean, noises, strict=True)]
-        objective = kind.of(*pair, domain=window, kernel=kernel)
-        noisier = noises[1] ** 2 / (noises[0] ** 2 + noises[1] ** 2)
-        cleaned = objective.without_noise(objective.survey(*at, rectangles), *at, noisier=noisier)
-        gradients.append(objective.describe(cleaned.sums).gradient)
-        if draw < 10:
-            twice = kind.of(*pair, domain=window, kernel=kernel.twice()).survey(*at, rectangles)
-            modelled.append(objective.gradient_noise(twice, cleaned, *at).sum(axis=0))
-    expected, found = np.mean(modelled, axis=0), np.cov(np.array(gradients).T)
-    ratio = np.diag(found) / np.diag(expected)
-    assert (np.abs(ratio - 1) < 0.25).all(), ratio  # 300 draws tell a variance to 8 %, three times over
-    # and without the noise's own share the gradient is centred on nothing
-    mean = np.mean(gradients, axis=0) / np.sqrt(np.diag(found) / len(gradients))
-    assert np.abs(mean).max() < 3.5, mean
-
-
-@pytest.mark.slow
-def test_noise_left_in_pulls_a_narrow_kernel():
-    """The surprise that `without_noise` is for: the noise's share depends on the fraction, and biases the gradient.
-
-    What is left after it is the scene's own pull under so narrow a kernel, known without noise.
-    """
-    shape, at = (100, 110), (0.25, 0.0)
-    clean = scene(shape, blur=2.5), scene(shape, *at, blur=2.5)
-    window, left, taken = (8, 92, 8, 102), [], []
-    for draw in range(60):
-        rng = np.random.default_rng(1000 + draw)
-        pair = [Masked(image + rng.normal(0, 0.5, shape)) for image in clean]
-        objective = MSE.of(*pair, domain=window, kernel=Gaussian(0.5))
-        sums = objective.survey(*at, [window])
-        left.append(objective.describe(sums).gradient[0])
-        taken.append(objective.describe(objective.without_noise(sums, *at).sums).gradient[0])
-    still = MSE.of(*(Masked(image) for image in clean), domain=window, kernel=Gaussian(0.5))
-    pull = still.value_and_gradient(*at)[1][0]
-    off = [abs(np.mean(g) - pull) / (np.std(g) / math.sqrt(len(g))) for g in (left, taken)]
-    assert off[0] > 10
-    assert off[1] < 4
 
 
 def ends(kind, clean, noise, at, window, white=True, prepare=lambda image: image):
