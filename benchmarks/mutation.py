@@ -42,6 +42,11 @@ SUITE = {
     "cells.py": ("test_losses.py", "test_laws.py", "test_kernels.py", "test_bilinear.py", "test_descent.py"),
     "descent.py": ("test_descent.py",),
     "exhaustive.py": ("test_exhaustive.py",),
+    "tones.py": ("test_tones.py",),
+    "views.py": ("test_views.py", "test_registration.py"),
+    "channels.py": ("test_channels.py",),
+    "comparison.py": ("test_tones.py", "test_registration.py"),
+    "arrival.py": ("test_arrival.py", "test_registration.py"),
 }
 
 
@@ -294,6 +299,36 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ],
     ("cells.py", "MomentsNCC.polynomials"): [
         ("[c2, c3, 0.0]", "[c2, -c3, 0.0]", "mixed coefficient of the compiled loss"),
+    ],
+    ("tones.py", "tone_curve"): [
+        ("max(slope, 0.0) ** 2", "slope**2", "a falling line taken for gain"),
+        ("min()), float(A.max())", "max()), float(A.max())", "all levels taken for the largest"),
+    ],
+    ("tones.py", "ToneCurve.__call__"): [
+        ("np.clip(image.image, *self.range)", "image.image", "levels that were not seen turned too"),
+    ],
+    ("tones.py", "_seen"): [
+        ("used &= reference.mask[inside] != 0", "pass", "hidden pixels of the reference looked at"),
+        ("_laid(moving.image, at)", "moving.image", "the displacement forgotten"),
+    ],
+    ("views.py", "Views.featured"): [
+        ("band_pass(image, _MIDDLE_TONES)", "band_pass(image, _COARSE_TONES)", "fine structure less fine"),
+    ],
+    ("views.py", "usable"): [
+        ("image[used != 0].mean", "image.mean", "the mean of hidden pixels too"),
+    ],
+    ("channels.py", "_convincing"): [
+        ("if chosen <= asked", "if True", "the tiles never asked"),
+    ],
+    ("channels.py", "closure"): [
+        ("- second.dx - across.dx", "- second.dx + across.dx", "going round the wrong way"),
+    ],
+    ("comparison.py", "Comparison._through_a_curve"): [
+        ("range(_TURNS)", "range(1)", "curve and displacement take no turns"),
+        ("if moved <= _AGREED:", "if True:", "the first curve believed"),
+    ],
+    ("arrival.py", "_fine"): [
+        ("end.ncc >= _SHARED", "_error(end) <= PRECISE", "the level of edges chosen by its own error bar"),
     ],
     ("exhaustive.py", "CellBox._bound"): [
         ("** 2 / 8", "** 2 / 32", "a bound that is too sharp"),
