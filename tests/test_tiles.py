@@ -268,3 +268,11 @@ def test_register_that_fails_looks_at_no_tiles(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr()
     assert json.loads(said.out)["local"] is None
     assert "no tiles were looked at" in said.err
+
+
+def test_tiles_of_a_negative():
+    """A tile is too small to tell a curve of tones: its edges are compared."""
+    one = al.datasets.shifted_pair(3.3, -2.6, noise=0.01, seed=3)
+    report = al.local_displacements(one.reference, 1 - one.moving, tiles=(3, 3))
+    assert report.registration.options["features"] == "toned"
+    assert report.spread <= 0.2

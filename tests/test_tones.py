@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alignment import datasets, local_displacements, register
+from alignment import datasets, register
 from alignment.pyramid import Masked
 from alignment.tones import tone_curve
 
@@ -129,11 +129,3 @@ def test_a_negative_is_compared_by_its_levels():
 def test_images_in_one_light_are_compared_as_they_are():
     pair = datasets.shifted_pair(3.3, -2.6, noise=0.01, seed=3)
     assert register(pair.reference, pair.moving).options["features"] == "intensity"
-
-
-def test_tiles_of_a_negative():
-    """A tile is too small to tell a curve of tones: its edges are compared."""
-    pair = datasets.shifted_pair(3.3, -2.6, noise=0.01, seed=3)
-    report = local_displacements(pair.reference, 1 - pair.moving, tiles=(3, 3))
-    assert report.registration.options["features"] == "toned"
-    assert report.spread <= 0.2
