@@ -53,25 +53,36 @@ def watched(monkeypatch, refused=0):
     return seen
 
 
-@pytest.mark.parametrize("features", FEATURES)
-def test_three_views_of_one_scene(features):
-    found = registered(three(), reaches(), Options((1.0, 1.0), features=features), 0.03)
-    assert list(found) == list(PAIRS)
-    for pair, result in found.items():
-        want = np.subtract(MOVES[pair.moving], MOVES[pair.reference])
-        assert result.success, result.message
-        assert np.abs(np.subtract((result.dx, result.dy), want)).max() <= 0.1
-        assert features in ("auto", result.options["features"])
+def test_features_are_chosen_that_agree():
+    right = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(7, -3)], strict=True))
+    tried = {
+        pair: {"edges": registration(result.dx + 9 * n**2, result.dy - 7, 0.08), "intensity": result}
+        for n, (pair, result) in enumerate(right.items(), 1)
+    }
+    assert set(choose(tried, 0.1).values()) == {"intensity"}
+    failed = {p: {**t, "intensity": registration(0, 0, success=False)} for p, t in tried.items()}
+    assert set(choose(failed, 0.1).values()) == {"edges"}
+    same = {pair: {"edges": result, "intensity": result} for pair, result in right.items()}
+    assert set(choose(same, 0.1).values()) == {"edges"}
 
 
-@pytest.mark.parametrize("features", ["intensity", "fine", "edges"])
-def test_an_attempt_is_that_of_register(features):
-    images = three()
-    matching = Matching(Channel(images["green"]), Channel(images["red"]), Options((20.0, 20.0), border=0.1))
-    mine = matching.asked(matching.by(features))
-    theirs = register(images["green"], images["red"], features=features, max_shift=20.0, border=0.1)
-    assert (mine.dx, mine.dy, mine.status, mine.options) == (theirs.dx, theirs.dy, theirs.status, theirs.options)
-    np.testing.assert_array_equal(mine.covariance, theirs.covariance)
+def test_how_far_going_round_does_not_close():
+    found = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(6, -3)], strict=True))
+    left, units = closure(found, 0.0)
+    np.testing.assert_allclose(left, [1, 0])
+    assert units == pytest.approx(1 / np.sqrt(3 * 0.1**2))
+    assert closure(found, 1.0)[1] < 1
+
+
+def test_local_normalisation_takes_light_and_contrast_away():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:120, 0:150]
+    texture = rng.normal(0, 1, (120, 150))
+    uneven = (0.5 + 0.004 * x + (0.02 + 0.001 * y) * texture).astype(np.float32)
+    inside = np.s_[20:-20, 20:-20]
+    plain, normal = (normalised(image.astype(np.float32))[inside] for image in (uneven, 3 - 0 * x + 0.1 * texture))
+    assert np.corrcoef(plain.ravel(), normal.ravel())[0, 1] > 0.99
+    assert np.isfinite(normalised(np.full((40, 50), 0.3, np.float32))).all()
 
 
 def test_the_tiles_are_asked_of_what_is_chosen_only(monkeypatch):
@@ -121,33 +132,22 @@ def test_a_pair_has_a_name():
     assert str(PAIRS[0]) == "red on green"
 
 
-def test_features_are_chosen_that_agree():
-    right = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(7, -3)], strict=True))
-    tried = {
-        pair: {"edges": registration(result.dx + 9 * n**2, result.dy - 7, 0.08), "intensity": result}
-        for n, (pair, result) in enumerate(right.items(), 1)
-    }
-    assert set(choose(tried, 0.1).values()) == {"intensity"}
-    failed = {p: {**t, "intensity": registration(0, 0, success=False)} for p, t in tried.items()}
-    assert set(choose(failed, 0.1).values()) == {"edges"}
-    same = {pair: {"edges": result, "intensity": result} for pair, result in right.items()}
-    assert set(choose(same, 0.1).values()) == {"edges"}
+@pytest.mark.parametrize("features", FEATURES)
+def test_three_views_of_one_scene(features):
+    found = registered(three(), reaches(), Options((1.0, 1.0), features=features), 0.03)
+    assert list(found) == list(PAIRS)
+    for pair, result in found.items():
+        want = np.subtract(MOVES[pair.moving], MOVES[pair.reference])
+        assert result.success, result.message
+        assert np.abs(np.subtract((result.dx, result.dy), want)).max() <= 0.1
+        assert features in ("auto", result.options["features"])
 
 
-def test_how_far_going_round_does_not_close():
-    found = dict(zip(PAIRS, [registration(3, -2), registration(-4, 1), registration(6, -3)], strict=True))
-    left, units = closure(found, 0.0)
-    np.testing.assert_allclose(left, [1, 0])
-    assert units == pytest.approx(1 / np.sqrt(3 * 0.1**2))
-    assert closure(found, 1.0)[1] < 1
-
-
-def test_local_normalisation_takes_light_and_contrast_away():
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:120, 0:150]
-    texture = rng.normal(0, 1, (120, 150))
-    uneven = (0.5 + 0.004 * x + (0.02 + 0.001 * y) * texture).astype(np.float32)
-    inside = np.s_[20:-20, 20:-20]
-    plain, normal = (normalised(image.astype(np.float32))[inside] for image in (uneven, 3 - 0 * x + 0.1 * texture))
-    assert np.corrcoef(plain.ravel(), normal.ravel())[0, 1] > 0.99
-    assert np.isfinite(normalised(np.full((40, 50), 0.3, np.float32))).all()
+@pytest.mark.parametrize("features", ["intensity", "fine", "edges"])
+def test_an_attempt_is_that_of_register(features):
+    images = three()
+    matching = Matching(Channel(images["green"]), Channel(images["red"]), Options((20.0, 20.0), border=0.1))
+    mine = matching.asked(matching.by(features))
+    theirs = register(images["green"], images["red"], features=features, max_shift=20.0, border=0.1)
+    assert (mine.dx, mine.dy, mine.status, mine.options) == (theirs.dx, theirs.dy, theirs.status, theirs.options)
+    np.testing.assert_array_equal(mine.covariance, theirs.covariance)
