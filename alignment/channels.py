@@ -111,7 +111,8 @@ def registered(
     reaches : dict
         The pairs, each with its largest displacement along x and y, in pixels.
     options : Options
-        For all pairs; features "auto" tries all of them, at a coarse level first where the images are large.
+        For all pairs, but for `max_shift`, which `reaches` gives; features "auto" tries all of them, at a coarse level
+        first where the images are large.
     warp : float
         The standard deviation, in pixels, of a displacement's mean over images whose parts have moved on their own.
     """

@@ -33,7 +33,7 @@ _PHASE_SIGNIFICANT = 30.0
 _PHASE_DISTINCT = 0.4
 _REPEATING = 0.7
 _REPEATING_ITSELF = 0.85
-# the tiles vote on the finest level that is not larger than this along its short side
+# the tiles vote, and a curve of tones is taken, on the finest level that is not larger than this along its short side
 _VOTING = 400
 # a correlation of images that are the same
 _SAME = 0.99
@@ -130,8 +130,14 @@ class Comparison:
         return None
 
     def _turned(self, found: Registration) -> Registration | None:
-        """Return the attempt by the levels that a curve has turned, as it fits at a displacement."""
-        curve = tone_curve(*self.both.smoothed(0, "intensity"), (found.dx, found.dy), found.window)
+        """Return the attempt by the levels that a curve has turned, as it fits at a displacement.
+
+        A curve of four numbers is as well known from a coarse level of a large image.
+        """
+        level = self._finest_within(_VOTING)
+        at = found.dx / 2**level, found.dy / 2**level
+        top, bottom, left, right = (side // 2**level for side in found.window)
+        curve = tone_curve(*self.both.smoothed(level, "intensity"), at, (top, bottom, left, right))
         if curve is None or not curve.tells:
             return None
         turned = Views(curve(self.both.moving.levels[0]), self.options.smooth)

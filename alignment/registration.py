@@ -56,9 +56,9 @@ def register(
         What to compare: grey levels; their fine structure, less the mean around, where two images differ in large
         tones; the magnitude of their gradient, where they differ in contrast. "auto"
         takes the edges if intensities correlate poorly at the coarsest level and the edges stand out, and tries the
-        other, and a phase correlation, if that does not converge. Where it took edges, and a curve turns the levels of
-        one image into those of the other, as of a negative, it compares these: "toned" in the result's options. The
-        methods that descend from `init` take it for "intensity".
+        other, and a phase correlation, if that does not converge. Where it took edges, or none of these converges, and
+        a curve turns the levels of one image into those of the other, as of a negative, it compares these: "toned" in
+        the result's options. The methods that descend from `init` take it for "intensity".
     max_shift : float or (float, float), optional
         Largest abs(dx), abs(dy) to consider, in pixels; half the frame unless given.
     init : (float, float)

@@ -55,8 +55,8 @@ class ToneCurve:
 
     def __call__(self, image: Masked) -> Masked:
         """Return an image with its levels turned."""
-        levels = np.clip(image.image, *self.range) - self.middle
-        turned = np.polynomial.polynomial.polyval(levels / self.unit, self.coefficients)
+        levels = (np.clip(image.image, *self.range) - self.middle) / self.unit
+        turned = np.polynomial.polynomial.polyval(levels, self.coefficients.astype(levels.dtype))
         return Masked(np.ascontiguousarray(turned, image.image.dtype), image.mask)
 
 

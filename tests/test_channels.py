@@ -9,25 +9,12 @@ import numpy as np
 import pytest
 
 from alignment import InputError, channels, datasets, register
-from alignment.channels import FEATURES, Channel, Matching, Pair, choose, closure, normalised, registered
+from alignment.channels import FEATURES, Channel, Matching, choose, closure, normalised, registered
 from alignment.options import Options
 
-PAIRS = (Pair("red", "green"), Pair("blue", "green"), Pair("red", "blue"))
+from .results import PAIRS, registration
+
 MOVES = {"red": (3.25, -1.5), "green": (0.0, 0.0), "blue": (-2.0, 4.75)}
-
-
-@functools.cache
-def some_registration():
-    """Return a result to make others of."""
-    return register(*datasets.shifted_pair(shape=(60, 70)))
-
-
-def registration(dx, dy, stderr=0.1, *, success=True, ncc=0.9):
-    """Return a result of registration with given displacement and error bars."""
-    status, message = ("converged", "converged") if success else ("ambiguous", "it repeats itself")
-    covariance = np.diag(np.broadcast_to(stderr, 2) ** 2.0)
-    changes = {"dx": dx, "dy": dy, "loss": -ncc, "ncc": ncc, "covariance": covariance}
-    return replace(some_registration(), **changes, success=success, status=status, message=message)
 
 
 @functools.cache

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alignment import datasets, register
+from alignment import comparison, datasets, register
 from alignment.pyramid import Masked
 from alignment.tones import tone_curve
+
+from .scenes import scene
 
 WHOLE = (0, 60, 0, 70)
 BENT = {
@@ -124,6 +126,27 @@ def test_a_negative_is_compared_by_its_levels():
     edges = register(pair.reference, 1 - pair.moving, features="edges")
     assert edges.options["features"] == "edges"
     assert np.hypot(edges.dx - 3.3, edges.dy + 2.6) > np.hypot(found.dx - 3.3, found.dy + 2.6)
+
+
+@pytest.mark.slow
+def test_the_curve_of_a_large_negative_is_taken_at_a_coarse_level(monkeypatch):
+    """Four numbers need no hundred million pixels, of which each would take some forty bytes."""
+    seen = []
+
+    def watched(reference, moving, at, window):
+        seen.append((reference.image.shape, at, window))
+        return tone_curve(reference, moving, at, window)
+
+    monkeypatch.setattr(comparison, "tone_curve", watched)
+    found = register(scene((820, 900), blur=3), -scene((820, 900), 6.5, -4.25, blur=3))
+    assert found.options["features"] == "toned"
+    assert np.hypot(found.dx - 6.5, found.dy + 4.25) <= 0.02
+    assert seen
+    for shape, (dx, dy), (_, bottom, _, right) in seen:
+        assert shape == (205, 225)
+        assert np.hypot(dx - 6.5 / 4, dy + 4.25 / 4) <= 0.1
+        assert bottom <= 205
+        assert right <= 225
 
 
 def test_images_in_one_light_are_compared_as_they_are():
