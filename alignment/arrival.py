@@ -3,13 +3,15 @@ r"""The end of a way: the last steps, with the kernel that has the least bias, a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .bandwidth import Choice, choose
-from .gaussian import REACH, Gaussian
+from .bandwidth import WIDTHS, Choice, choose
+from .gaussian import REACH, WIDEST, Gaussian
 from .journey import Journey, record, window_of
 from .losses import Objective, Window
 from .options import LOSSES, Options
@@ -50,13 +52,9 @@ def finish(seen: list[Pair], journey: Journey, options: Options) -> End | None:
     for level, pair in enumerate(reversed(seen)):
         shape, start = pair.reference.image.shape, (journey.dx / 2**level, journey.dy / 2**level)
         inner = window_of(shape, *start, options.border)
-        choice = _kernel(pair, start, inner, options)._asdict()
         reach = REACHES[options.features]
         outer = window_of(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
-        white, threads = options.features == "intensity", options.threads
-        found = refine(
-            LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads, **choice
-        )
+        found = _refined(pair, start, (inner, outer), options)
         if found is None:
             break
         journey.passes += found.passes
@@ -68,12 +66,38 @@ def finish(seen: list[Pair], journey: Journey, options: Options) -> End | None:
     return end
 
 
-def _kernel(pair: Pair, start: tuple[float, float], window: Window, options: Options) -> Choice:
-    """Return the kernel of the last steps: as given, for grey levels by their spectra, otherwise by the features."""
+def _refined(
+    pair: Pair, start: tuple[float, float], windows: tuple[Window, Window], options: Options
+) -> Refinement | None:
+    """Take the last steps at one level, with a kernel as given, by the spectra of the grey levels, or by the features.
+
+    Where the answer is not precise, the spectra are too noisy to tell a width, and the widest does best.
+    """
     usual = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
     free = options.kernel is None and options.features == "intensity"
-    fitting = choose(*pair, start, window) if free else choose(*pair, start, window, widths=(usual.sigma,))
-    return fitting or Choice(usual, np.zeros(2))
+    found = _with_widths(pair, start, windows, WIDTHS if free else (usual.sigma,), usual, options)
+    if free and found is not None and _error(found) > PRECISE:
+        wider = _with_widths(pair, start, windows, (WIDEST,), usual, options)
+        if wider is not None and wider.arrived:
+            return replace(wider, passes=found.passes + wider.passes)
+    return found
+
+
+def _with_widths(
+    pair: Pair,
+    start: tuple[float, float],
+    windows: tuple[Window, Window],
+    widths: Sequence[float],
+    usual: Gaussian,
+    options: Options,
+) -> Refinement | None:
+    """Take the last steps with the best of some widths, or with what is usual where nothing tells which that is."""
+    inner, outer = windows
+    choice = choose(*pair, start, inner, widths=widths) or Choice(usual, np.zeros(2))
+    white, threads = options.features == "intensity", options.threads
+    return refine(
+        LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads, **choice._asdict()
+    )
 
 
 def _fine(end: Refinement, options: Options) -> bool:

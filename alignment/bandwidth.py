@@ -8,6 +8,7 @@ the two spectra: those of the scene agree, once the displacement is taken out, a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ _USABLE = 0.25
 REMAINS = 2.0
 _GOLDEN = (math.sqrt(5) - 1) / 2
 # the widths to choose from
-_WIDTHS = np.linspace(NARROWEST, WIDEST, 8)
+WIDTHS = tuple(np.linspace(NARROWEST, WIDEST, 8).tolist())
 
 
 class Spectrum(NamedTuple):
@@ -82,7 +83,7 @@ def choose(
     at: tuple[float, float],
     window: Window,
     *,
-    widths: Array | tuple[float, ...] = _WIDTHS,
+    widths: Sequence[float] = WIDTHS,
 ) -> Choice | None:
     r"""Return the Gaussian with which the displacement of a pair is expected to come out most precisely.
 

@@ -24,6 +24,8 @@ from ._checks import Image, Mask
 REACH = 4
 # below, a Gaussian is too narrow for the grid, and its blur depends on the fraction; above, nine taps cut it off
 NARROWEST, WIDEST = 0.5, 1.2
+# of neighbouring pixels, in photographs
+_CORRELATION = 0.98
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,9 @@ class Gaussian:
     def __post_init__(self) -> None:
         _checks.number_between("sigma", self.sigma, NARROWEST, WIDEST)
 
-    def twice(self) -> Gaussian:
-        """Return the kernel that does what this one does twice: wider by the root of 2, with the same nine taps."""
-        wider = object.__new__(Gaussian)
-        object.__setattr__(wider, "sigma", math.sqrt(2) * self.sigma)
-        return wider
+    def twice(self) -> Twice:
+        """Return the kernel that does what this one does to what it has smoothed before."""
+        return Twice(self.sigma)
 
     def taps(self, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the nine weights at a fraction of a pixel, and their derivatives along the displacement."""
@@ -83,6 +83,46 @@ class Gaussian:
             g' = \frac{t}{\sigma^2} g,\; g'' = \left(\frac{t^2}{\sigma^4} - \frac{1}{\sigma^2}\right) g,\; t = j - f
         """
         return _derivatives(self.sigma, _checks.number_between("fraction", fraction, -1, 1)).copy()
+
+
+class Twice(Gaussian):
+    r"""A Gaussian after itself, at fraction 0, in nine taps.
+
+    Notes
+    -----
+    One after the other they have seventeen taps t. A Gaussian wider by the root of 2, cut off after nine, would be a
+    poor stand-in: of a ramp, sigma = 1.2 would show 6 % less than the slope. The nine taps u here differ least from
+    the seventeen on a scene in which pixels m apart correlate by :math:`R_m = 0.98^m`, as in photographs:
+
+    .. math:: u = \arg\min\, (E u - t)' R (E u - t) = (E' R E)^{-1} E' R\, t
+
+    with E putting nine taps in the middle of seventeen.
+
+    Examples
+    --------
+    >>> once, twice = Gaussian(1.2), Gaussian(1.2).twice()
+    >>> slopes = [-(np.arange(len(taps)) @ taps) for taps in (once.taps(0)[1], twice.taps(0)[1])]
+    >>> [round(float(slope), 3) for slope in slopes]
+    [-0.998, -0.982]
+    """
+
+    def both_taps(self, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return all seventeen weights, and their derivatives."""
+        once = Gaussian(self.sigma)
+        weights, slopes = (np.convolve(once.taps(0.0)[0], taps) for taps in once.taps(fraction))
+        return weights, slopes
+
+    def derivatives(self, fraction: float) -> NDArray[np.float64]:
+        """Return the nine weights, and their first and second derivatives along the displacement."""
+        return _nine_of_seventeen(self.sigma, _checks.number_between("fraction", fraction, -1, 1)).copy()
+
+
+@lru_cache(maxsize=64)
+def _nine_of_seventeen(sigma: float, fraction: float) -> NDArray[np.float64]:
+    """Return the nine taps, for the weights and their derivatives, that differ least from seventeen."""
+    seventeen = [np.convolve(_derivatives(sigma, 0.0)[0], taps) for taps in _derivatives(sigma, fraction)]
+    R = _CORRELATION ** np.abs(np.subtract.outer(np.arange(17), np.arange(17)))[REACH:-REACH]
+    return np.asarray(np.linalg.solve(R[:, REACH:-REACH], R @ np.transpose(seventeen)).T)
 
 
 @lru_cache(maxsize=64)  # a registration asks for the same few many times

@@ -47,7 +47,10 @@ SUITE = {
     "channels.py": ("test_channels.py",),
     "comparison.py": ("test_tones.py", "test_registration.py"),
     "arrival.py": ("test_arrival.py", "test_registration.py"),
+    "gaussian.py": ("test_gaussian.py",),
 }
+# what several of them share
+SHARED = ("scenes.py", "results.py")
 
 
 class Defect(NamedTuple):
@@ -327,6 +330,16 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("range(_TURNS)", "range(1)", "curve and displacement take no turns"),
         ("if moved <= _AGREED:", "if True:", "the first curve believed"),
     ],
+    ("arrival.py", "_refined"): [
+        ("> PRECISE:", "> 1e9:", "the widest kernel never taken"),
+        ("> PRECISE:", ">= 0:", "the widest kernel always taken"),
+    ],
+    ("gaussian.py", "_nine_of_seventeen"): [
+        ("[REACH:-REACH]", "[: -2 * REACH]", "the wrong nine of seventeen"),
+    ],
+    ("gaussian.py", "Twice.both_taps"): [
+        ("once.taps(0.0)[0]", "once.taps(fraction)[0]", "the reference's taps at a fraction"),
+    ],
     ("arrival.py", "_fine"): [
         ("end.ncc >= _SHARED", "_error(end) <= PRECISE", "the level of edges chosen by its own error bar"),
     ],
@@ -397,7 +410,7 @@ def copied(folder: Path) -> None:
     kept = shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc")
     shutil.copytree(ROOT / "alignment", folder / "alignment", ignore=kept)
     (folder / "tests").mkdir()
-    for name in ("__init__.py", "conftest.py", *{test for tests in SUITE.values() for test in tests}):
+    for name in ("__init__.py", "conftest.py", *SHARED, *{test for tests in SUITE.values() for test in tests}):
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     shutil.copy(ROOT / "setup.cfg", folder / "setup.cfg")
 

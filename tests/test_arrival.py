@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from alignment import register
+from alignment import Gaussian, register
+
+from .scenes import scene
 
 
 def hills(dx=0.0, dy=0.0, noise=0.01, seed=0):
@@ -30,3 +32,16 @@ def test_the_level_of_edges_is_not_chosen_by_its_own_error_bar(loss, seed):
 def test_edges_that_noise_has_eaten_are_sought_on_a_coarser_level(loss):
     pair = hills(noise=0.03), hills(3, -2, noise=0.03, seed=100)
     assert register(*pair, features="edges", loss=loss).trace["level"][-1] >= 1
+
+
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+def test_where_the_answer_is_not_precise_the_widest_kernel_is_taken(loss):
+    """The spectra are too noisy to tell a width there, and whichever they named, the error was larger."""
+    for noise, wide in ((0.2, False), (1.5, True)):
+        rng = np.random.default_rng(0)
+        pair = [scene((90, 100), *at, blur=2.0) + rng.normal(0, noise, (90, 100)) for at in ((0, 0), (1.3, -0.4))]
+        options = {"features": "intensity", "loss": loss, "max_shift": 5}
+        chosen, widest = register(*pair, **options), register(*pair, kernel=Gaussian(1.2), **options)
+        assert chosen.trace["level"][-1] == 0
+        assert (np.hypot(*chosen.stderr) > 0.05) == wide
+        assert ((chosen.dx, chosen.dy) == (widest.dx, widest.dy)) == wide
