@@ -53,8 +53,8 @@ FULL = SIZES[-1]
 PLATE = (9627, 3702)  # height and width in pixels of a full-size scan
 AT = (0.3, 0.6)  # px, inside a cell
 GROUPS = (
-    "objectives", "threads", "autograd", "published", "steps", "registration", "exhaustive", "starting", "compiling",
-    "plate", "memory",
+    "objectives", "refinement", "threads", "autograd", "published", "steps", "registration", "exhaustive", "starting",
+    "compiling", "plate", "memory",
 )  # fmt: skip
 # seconds that one timing should last at least: shorter calls are repeated
 LEAST = 2e-3
@@ -128,6 +128,38 @@ def _moments(objective: Any) -> Call:
         objective.cell(0, 0)
 
     return call
+
+
+def refinement(shape: tuple[int, int] = FULL) -> Group:
+    """The last steps with the Gaussian kernel, its width and the error bars included, over the dot product."""
+    from alignment.bandwidth import choose
+    from alignment.pyramid import Masked
+    from alignment.refinement import refine
+
+    noise = np.random.default_rng(0)
+    pair = [Masked(image + noise.normal(0, 0.02, shape).astype(np.float32)) for image in images(shape)]
+    dx, dy = growth.MOVE
+    window = 40, shape[0] - 40, 40, shape[1] - 40
+    flat = [image.image.ravel() for image in pair]
+
+    def refined(kind: Any, start: tuple[float, float]) -> Any:
+        choice = choose(*pair, start, window)
+        assert choice is not None
+        return refine(kind, *pair, start, inner=window, outer=window, **choice._asdict())
+
+    calls: dict[str, Call] = {"dot product": lambda: np.dot(*flat)}
+    # from as near as the search by exact cells leaves it
+    calls |= {f"{k.__name__}, the last steps": lambda k=k: refined(k, (dx + 0.03, dy - 0.03)) for k in (al.MSE, al.NCC)}
+    ends = [refined(k, (dx + 0.03, dy - 0.03)) for k in (al.MSE, al.NCC)]
+    note = (
+        "Off by "
+        + ", ".join(f"{np.hypot(end.dx - dx, end.dy - dy):.5f}" for end in ends)
+        + " px, after "
+        + (", ".join(str(end.passes) for end in ends) + " passes.")
+    )
+    asked = tuple(Asked(name, "dot product", 30) for name in list(calls)[1:])
+    return Group(f"{_size(shape)}, float32: the last steps, over the dot product of the two images", calls, asked,
+                 rounds=15, note=note)  # fmt: skip
 
 
 def threads(shape: tuple[int, int]) -> Group:
@@ -437,6 +469,8 @@ def groups(
     for size in sizes:
         for dtype in ("float32", "float64"):
             yield "objectives", functools.partial(objectives, size, dtype)
+    if FULL in sizes:
+        yield "refinement", refinement
     for size in sizes:
         yield "threads", functools.partial(threads, size)
     if importlib.util.find_spec("torch"):
