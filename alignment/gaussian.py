@@ -92,9 +92,11 @@ class Twice(Gaussian):
     -----
     One after the other they have seventeen taps t. A Gaussian wider by the root of 2, cut off after nine, would be a
     poor stand-in: of a ramp, sigma = 1.2 would show 6 % less than the slope. The nine taps u here differ least from
-    the seventeen on a scene in which pixels m apart correlate by :math:`R_m = 0.98^m`, as in photographs:
+    the seventeen on a scene in which pixels m apart correlate by :math:`R_m = 0.98^m`, as in photographs, among those
+    that show a constant as these do, however bright it is:
 
-    .. math:: u = \arg\min\, (E u - t)' R (E u - t) = (E' R E)^{-1} E' R\, t
+    .. math:: u = \arg\min_{1'u = 1't}\, (E u - t)' R (E u - t) = u_0 + Q^{-1} 1\, \frac{1't - 1'u_0}{1' Q^{-1} 1},
+        \qquad Q = E' R E,\; u_0 = Q^{-1} E' R\, t
 
     with E putting nine taps in the middle of seventeen.
 
@@ -120,9 +122,11 @@ class Twice(Gaussian):
 @lru_cache(maxsize=64)
 def _nine_of_seventeen(sigma: float, fraction: float) -> NDArray[np.float64]:
     """Return the nine taps, for the weights and their derivatives, that differ least from seventeen."""
-    seventeen = [np.convolve(_derivatives(sigma, 0.0)[0], taps) for taps in _derivatives(sigma, fraction)]
+    seventeen = np.transpose([np.convolve(_derivatives(sigma, 0.0)[0], taps) for taps in _derivatives(sigma, fraction)])
     R = _CORRELATION ** np.abs(np.subtract.outer(np.arange(17), np.arange(17)))[REACH:-REACH]
-    return np.asarray(np.linalg.solve(R[:, REACH:-REACH], R @ np.transpose(seventeen)).T)
+    free, constant = np.split(np.linalg.solve(R[:, REACH:-REACH], np.column_stack([R @ seventeen, np.ones(9)])), [3], 1)
+    missing = seventeen.sum(axis=0) - free.sum(axis=0)
+    return np.asarray((free + constant * (missing / constant.sum())).T)
 
 
 @lru_cache(maxsize=64)  # a registration asks for the same few many times

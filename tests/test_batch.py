@@ -109,11 +109,11 @@ def interrupt_oneself(x):
 def slow(folder, x):
     """Write a file in the way that removes it when interrupted."""
     temporary = pathlib.Path(folder) / f"{x}-{os.getpid()}.tmp"
-    temporary.touch()
-    try:
+    try:  # an interruption may come as soon as the file is there
+        temporary.touch()
         time.sleep(600)
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 def start_others(x):
     from alignment.batch import run

@@ -72,6 +72,14 @@ def test_nine_taps_stand_for_a_kernel_after_itself(sigma, fraction, blur):
 
 
 @pytest.mark.parametrize("fraction", [-0.5, 0.0, 0.31])
+def test_nine_taps_for_a_kernel_after_itself_see_no_slope_in_a_constant(fraction):
+    """A thousandth of the mean grey level, taken for a slope, is more than all slopes of a bright, soft image."""
+    weights, *slopes = Gaussian(1.2).twice().derivatives(fraction)
+    assert weights.sum() == pytest.approx(1, abs=1e-14)
+    np.testing.assert_allclose([taps.sum() for taps in slopes], 0, atol=1e-14)
+
+
+@pytest.mark.parametrize("fraction", [-0.5, 0.0, 0.31])
 def test_seventeen_taps_are_a_kernel_after_itself(fraction):
     line = np.random.default_rng(0).standard_normal(100)
     once, twice = Gaussian(1.1), Gaussian(1.1).twice()
