@@ -3,8 +3,8 @@ r"""The end of a way: the last steps, with the kernel that has the least bias, a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -73,31 +73,18 @@ def _refined(
 
     Where the answer is not precise, the spectra are too noisy to tell a width, and the widest does best.
     """
+    inner, outer = windows
     usual = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
     free = options.kernel is None and options.features == "intensity"
-    found = _with_widths(pair, start, windows, WIDTHS if free else (usual.sigma,), usual, options)
-    if free and found is not None and _error(found) > PRECISE:
-        wider = _with_widths(pair, start, windows, (WIDEST,), usual, options)
-        if wider is not None and wider.arrived:
-            return replace(wider, passes=found.passes + wider.passes)
-    return found
-
-
-def _with_widths(
-    pair: Pair,
-    start: tuple[float, float],
-    windows: tuple[Window, Window],
-    widths: Sequence[float],
-    usual: Gaussian,
-    options: Options,
-) -> Refinement | None:
-    """Take the last steps with the best of some widths, or with what is usual where nothing tells which that is."""
-    inner, outer = windows
-    choice = choose(*pair, start, inner, widths=widths) or Choice(usual, np.zeros(2))
     white, threads = options.features == "intensity", options.threads
-    return refine(
-        LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads, **choice._asdict()
-    )
+    steps = partial(refine, LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads)
+    choice = choose(*pair, start, inner, widths=WIDTHS if free else (usual.sigma,)) or Choice(usual, np.zeros(2))
+    found = steps(**choice._asdict())
+    if not free or found is None or _error(found) <= PRECISE or choice.kernel.sigma == WIDEST:
+        return found
+    widest = choose(*pair, start, inner, widths=(WIDEST,))
+    wider = None if widest is None else steps(**widest._asdict())
+    return replace(wider, passes=found.passes + wider.passes) if wider is not None and wider.arrived else found
 
 
 def _fine(end: Refinement, options: Options) -> bool:

@@ -108,10 +108,9 @@ class Twice(Gaussian):
     [-0.998, -0.982]
     """
 
-    def both_taps(self, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return all seventeen weights, and their derivatives."""
-        once = Gaussian(self.sigma)
-        weights, slopes = (np.convolve(once.taps(0.0)[0], taps) for taps in once.taps(fraction))
+    def all_taps(self, fraction: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return all seventeen weights at a fraction of a pixel, and their derivatives along the displacement."""
+        weights, slopes, _ = _seventeen(self.sigma, _checks.number_between("fraction", fraction, -1, 1))
         return weights, slopes
 
     def derivatives(self, fraction: float) -> NDArray[np.float64]:
@@ -119,10 +118,15 @@ class Twice(Gaussian):
         return _nine_of_seventeen(self.sigma, _checks.number_between("fraction", fraction, -1, 1)).copy()
 
 
+def _seventeen(sigma: float, fraction: float) -> NDArray[np.float64]:
+    """Return the weights of a Gaussian after itself, at fraction 0, and their first and second derivatives."""
+    return np.stack([np.convolve(_derivatives(sigma, 0.0)[0], taps) for taps in _derivatives(sigma, fraction)])
+
+
 @lru_cache(maxsize=64)
 def _nine_of_seventeen(sigma: float, fraction: float) -> NDArray[np.float64]:
     """Return the nine taps, for the weights and their derivatives, that differ least from seventeen."""
-    seventeen = np.transpose([np.convolve(_derivatives(sigma, 0.0)[0], taps) for taps in _derivatives(sigma, fraction)])
+    seventeen = _seventeen(sigma, fraction).T
     R = _CORRELATION ** np.abs(np.subtract.outer(np.arange(17), np.arange(17)))[REACH:-REACH]
     free, constant = np.split(np.linalg.solve(R[:, REACH:-REACH], np.column_stack([R @ seventeen, np.ones(9)])), [3], 1)
     missing = seventeen.sum(axis=0) - free.sum(axis=0)

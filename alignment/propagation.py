@@ -195,7 +195,7 @@ def gradient_noise(
     second, of unit noise, follows from the taps: noise in the slopes meets that of the other image. Noise of the
     moving image that meets itself adds nothing: the kernel times its derivative is odd.
     """
-    (wx, sx), (wy, sy) = (kernel.twice().both_taps(nearest(d)[1]) for d in at)
+    (wx, sx), (wy, sy) = (kernel.twice().all_taps(nearest(d)[1]) for d in at)
     J = slopes[:, 12:16].reshape(-1, 2, 2)
     own = np.diag([(sx @ sx) * (wy @ wy), (wx @ wx) * (sy @ sy)])
     v_a, v_b, n = cleaned.moving_noise, cleaned.reference_noise, slopes[:, 11]

@@ -331,14 +331,14 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("if moved <= _AGREED:", "if True:", "the first curve believed"),
     ],
     ("arrival.py", "_refined"): [
-        ("> PRECISE:", "> 1e9:", "the widest kernel never taken"),
-        ("> PRECISE:", ">= 0:", "the widest kernel always taken"),
+        ("<= PRECISE", "<= 1e9", "the widest kernel never taken"),
+        ("<= PRECISE", "< 0", "the widest kernel always taken"),
     ],
     ("gaussian.py", "_nine_of_seventeen"): [
         ("[REACH:-REACH]", "[: -2 * REACH]", "the wrong nine of seventeen"),
     ],
-    ("gaussian.py", "Twice.both_taps"): [
-        ("once.taps(0.0)[0]", "once.taps(fraction)[0]", "the reference's taps at a fraction"),
+    ("gaussian.py", "_seventeen"): [
+        ("_derivatives(sigma, 0.0)[0]", "_derivatives(sigma, fraction)[0]", "the reference's taps at a fraction"),
     ],
     ("arrival.py", "_fine"): [
         ("end.ncc >= _SHARED", "_error(end) <= PRECISE", "the level of edges chosen by its own error bar"),

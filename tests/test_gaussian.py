@@ -83,7 +83,7 @@ def test_nine_taps_for_a_kernel_after_itself_see_no_slope_in_a_constant(fraction
 def test_seventeen_taps_are_a_kernel_after_itself(fraction):
     line = np.random.default_rng(0).standard_normal(100)
     once, twice = Gaussian(1.1), Gaussian(1.1).twice()
-    for all_of_them, taps in zip(twice.both_taps(fraction), once.taps(fraction), strict=True):
+    for all_of_them, taps in zip(twice.all_taps(fraction), once.taps(fraction), strict=True):
         exact = np.correlate(np.correlate(line, taps, "valid"), once.taps(0.0)[0], "valid")
         np.testing.assert_allclose(np.correlate(line, all_of_them, "valid"), exact, atol=1e-14)
 
