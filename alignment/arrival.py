@@ -71,7 +71,7 @@ def _refined(
 ) -> Refinement | None:
     """Take the last steps at one level, with a kernel as given, by the spectra of the grey levels, or by the features.
 
-    Where the answer is not precise, the spectra are too noisy to tell a width, and the widest does best.
+    Where noise alone makes the answer imprecise, the spectra are too noisy to tell a width, and the widest does best.
     """
     inner, outer = windows
     usual = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
@@ -80,11 +80,21 @@ def _refined(
     steps = partial(refine, LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads)
     choice = choose(*pair, start, inner, widths=WIDTHS if free else (usual.sigma,)) or Choice(usual, np.zeros(2))
     found = steps(**choice._asdict())
-    if not free or found is None or _error(found) <= PRECISE or choice.kernel.sigma == WIDEST:
+    if not free or found is None or not _drowned(found) or choice.kernel.sigma == WIDEST:
         return found
     widest = choose(*pair, start, inner, widths=(WIDEST,))
     wider = None if widest is None else steps(**widest._asdict())
-    return replace(wider, passes=found.passes + wider.passes) if wider is not None and wider.arrived else found
+    if wider is None or not (wider.arrived and wider.spread.like_noise):
+        return found
+    return replace(wider, passes=found.passes + wider.passes)
+
+
+def _drowned(end: Refinement) -> bool:
+    """Say whether an answer is imprecise, and noise to blame: nothing moved, or looks different, and it is known how.
+
+    What a narrow kernel shows to be unlike noise, a wide one smooths away, and calls the answer more precise.
+    """
+    return end.spread.like_noise and PRECISE < _error(end) < math.inf
 
 
 def _fine(end: Refinement, options: Options) -> bool:

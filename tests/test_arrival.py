@@ -45,3 +45,17 @@ def test_where_the_answer_is_not_precise_the_widest_kernel_is_taken(loss):
         assert chosen.trace["level"][-1] == 0
         assert (np.hypot(*chosen.stderr) > 0.05) == wide
         assert ((chosen.dx, chosen.dy) == (widest.dx, widest.dy)) == wide
+
+
+@pytest.mark.parametrize("loss", ["mse", "ncc"])
+def test_what_is_unlike_noise_is_not_smoothed_away(loss):
+    """Where a part of the scene moved by itself, the widest kernel shows less of that and calls its answer precise."""
+    first, moved, elsewhere = (scene((90, 100), *at, blur=2.0) for at in ((0, 0), (1.3, -0.4), (7.0, 5.0)))
+    moved[:, 60:] = elsewhere[:, 60:]
+    rng = np.random.default_rng(0)
+    pair = [image + rng.normal(0, 0.05, image.shape) for image in (first, moved)]
+    options = {"features": "intensity", "loss": loss, "max_shift": 5}
+    chosen, widest = register(*pair, **options), register(*pair, kernel=Gaussian(1.2), **options)
+    assert chosen.goodness_of_fit > 10
+    assert max(chosen.stderr) > 1.5 * max(widest.stderr)
+    assert not chosen.success
