@@ -39,21 +39,59 @@ def interpolate(image, upper, lower, left, right, weights, out):
 
     where an index of -1 stands for a zero outside the frame.
     """
-    zero = image.dtype.type(0)
-    w0, w1, w2, w3 = weights
+    first, last = _longest_run(left, right)
+    width = last - first
+    around = np.empty((4, out.shape[1]), image.dtype)
     for y in range(out.shape[0]):
-        row_u = image[max(upper[y], 0)]
-        row_l = image[max(lower[y], 0)]
-        u_inside = upper[y] >= 0
-        l_inside = lower[y] >= 0
-        for x in range(out.shape[1]):
-            m0 = left[x]
-            m1 = right[x]
-            p = row_u[m0] if u_inside and m0 >= 0 else zero
-            q = row_u[m1] if u_inside and m1 >= 0 else zero
-            s = row_l[m0] if l_inside and m0 >= 0 else zero
-            t = row_l[m1] if l_inside and m1 >= 0 else zero
-            out[y, x] = w0 * p + w1 * q + w2 * s + w3 * t
+        u_inside, l_inside = upper[y] >= 0, lower[y] >= 0
+        row_u, row_l = image[max(upper[y], 0)], image[max(lower[y], 0)]
+        ends = (0, first), (last, out.shape[1])
+        if width > 0 and u_inside and l_inside:
+            m0, m1 = left[first], right[first]
+            _weigh_four(
+                row_u[m0 : m0 + width], row_u[m1 : m1 + width], row_l[m0 : m0 + width], row_l[m1 : m1 + width], weights,
+                out[y, first:last],
+            )  # fmt: skip
+        else:
+            ends = (0, out.shape[1]), (0, 0)
+        for begin, end in ends:
+            for x in range(begin, end):
+                around[0, x] = _pixel(row_u, left[x], u_inside)
+                around[1, x] = _pixel(row_u, right[x], u_inside)
+                around[2, x] = _pixel(row_l, left[x], l_inside)
+                around[3, x] = _pixel(row_l, right[x], l_inside)
+            p, q, s, t = around[0], around[1], around[2], around[3]
+            # the very same sum, so that a pixel does not depend on where in the frame it lies
+            _weigh_four(p[begin:end], q[begin:end], s[begin:end], t[begin:end], weights, out[y, begin:end])
+
+
+@_jit
+def _pixel(row, x, inside):
+    """Return a pixel of a row, or zero where there is none."""
+    return row[x] if inside and x >= 0 else row.dtype.type(0)
+
+
+@_jit
+def _longest_run(left, right):
+    """Return where the longest run of pixels begins and ends whose neighbours exist and are neighbours themselves."""
+    best = 0, 0
+    first = 0
+    for x in range(left.shape[0]):
+        if left[x] < 0 or right[x] < 0:
+            first = x + 1
+        elif x > first and (left[x] != left[x - 1] + 1 or right[x] != right[x - 1] + 1):
+            first = x
+        if x + 1 - first > best[1] - best[0]:
+            best = first, x + 1
+    return best
+
+
+@_jit
+def _weigh_four(p, q, s, t, weights, out):
+    """Write a weighted sum of four rows."""
+    w0, w1, w2, w3 = weights
+    for x in range(out.shape[0]):
+        out[x] = w0 * p[x] + w1 * q[x] + w2 * s[x] + w3 * t[x]
 
 
 @_jit
@@ -324,6 +362,19 @@ def _add_three(target, r0, r1, r2, t0, t1, t2):
 
 
 @_jit
+def _add_nine(target, r0, r1, r2, r3, r4, r5, r6, r7, r8, weights):
+    """Add nine weighted rows at once, as many as there are registers for."""
+    w0, w1, w2, w3, w4, w5, w6, w7, w8 = (
+        weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6], weights[7], weights[8],
+    )  # fmt: skip
+    for x in range(target.shape[0]):
+        target[x] += (
+            w0 * r0[x] + w1 * r1[x] + w2 * r2[x] + w3 * r3[x] + w4 * r4[x]
+            + w5 * r5[x] + w6 * r6[x] + w7 * r7[x] + w8 * r8[x]
+        )  # fmt: skip
+
+
+@_jit
 def filter_separably(image, taps_y, taps_x, first, step, out):
     r"""Filter an image along both axes and keep every `step`-th pixel; a few row buffers, no intermediate image.
 
@@ -344,32 +395,53 @@ def filter_separably(image, taps_y, taps_x, first, step, out):
 
     The nearest pixel of the frame stands for what lies outside.
     """
-    height, width = image.shape
+    last, width = image.shape[0] - 1, image.shape[1]
     count = out.shape[1]
     length = count * step + taps_x.shape[0]
-    buffer = np.empty(length, out.dtype)
     # one row of the buffer for each remainder of the column by the step, so that every tap meets a contiguous stretch
     phases = np.empty((step, length // step + 1), out.dtype)
+    buffer = np.empty(length, out.dtype) if step > 1 else phases[0, :length]
     inner = max(0, -first[1])  # buffer[inner:outer] lies inside the frame
     outer = max(inner, min(length, width - first[1]))
     inside = buffer[inner:outer]
+    left, right = first[1] + inner, first[1] + outer
     for i in range(out.shape[0]):
         inside[:] = 0
         top = first[0] + step * i
-        for n in range(0, taps_y.shape[0], 3):
-            r0 = image[min(max(top + n, 0), height - 1), first[1] + inner : first[1] + outer]
-            r1 = image[min(max(top + n + 1, 0), height - 1), first[1] + inner : first[1] + outer]
-            r2 = image[min(max(top + n + 2, 0), height - 1), first[1] + inner : first[1] + outer]
+        nines = taps_y.shape[0] // 9 * 9
+        for n in range(0, nines, 9):
+            _add_nine(
+                inside,
+                image[min(max(top + n, 0), last), left:right], image[min(max(top + n + 1, 0), last), left:right],
+                image[min(max(top + n + 2, 0), last), left:right], image[min(max(top + n + 3, 0), last), left:right],
+                image[min(max(top + n + 4, 0), last), left:right], image[min(max(top + n + 5, 0), last), left:right],
+                image[min(max(top + n + 6, 0), last), left:right], image[min(max(top + n + 7, 0), last), left:right],
+                image[min(max(top + n + 8, 0), last), left:right], taps_y[n : n + 9],
+            )  # fmt: skip
+        for n in range(nines, taps_y.shape[0], 3):
+            r0 = image[min(max(top + n, 0), last), left:right]
+            r1 = image[min(max(top + n + 1, 0), last), left:right]
+            r2 = image[min(max(top + n + 2, 0), last), left:right]
             _add_three(inside, r0, r1, r2, taps_y[n], taps_y[n + 1], taps_y[n + 2])
         buffer[:inner] = buffer[inner]
         buffer[outer:] = buffer[outer - 1]
-        for r in range(step):
-            phase = phases[r]
-            for j in range((length - r - 1) // step + 1):
-                phase[j] = buffer[step * j + r]
+        if step > 1:
+            for r in range(step):
+                phase = phases[r]
+                for j in range((length - r - 1) // step + 1):
+                    phase[j] = buffer[step * j + r]
         target = out[i]
         target[:] = 0
-        for m in range(0, taps_x.shape[0], 3):
+        nines = taps_x.shape[0] // 9 * 9 if step == 1 else 0
+        for m in range(0, nines, 9):
+            _add_nine(
+                target,
+                buffer[m : m + count], buffer[m + 1 : m + 1 + count], buffer[m + 2 : m + 2 + count],
+                buffer[m + 3 : m + 3 + count], buffer[m + 4 : m + 4 + count], buffer[m + 5 : m + 5 + count],
+                buffer[m + 6 : m + 6 + count], buffer[m + 7 : m + 7 + count], buffer[m + 8 : m + 8 + count],
+                taps_x[m : m + 9],
+            )  # fmt: skip
+        for m in range(nines, taps_x.shape[0], 3):
             r0 = phases[m % step, m // step : m // step + count]
             r1 = phases[(m + 1) % step, (m + 1) // step : (m + 1) // step + count]
             r2 = phases[(m + 2) % step, (m + 2) // step : (m + 2) // step + count]

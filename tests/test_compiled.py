@@ -44,7 +44,9 @@ def calls(dtype):
         "sums_ncc": (image, image, rectangles, origin, fraction, offsets, None, None),
         "cell_moments_mse": (image, image, window, origin, None, None),
         "cell_moments_ncc": (image, image, window, origin, offsets, None, None),
+        "_weigh_four": (*rows[:4], tuple(kind(t) for t in taps[:4]), out),
         "_add_three": (out.copy(), *rows[:3], *(kind(t) for t in taps[:3])),
+        "_add_nine": (out.copy(), *rows, taps),
         "_weigh_nine": (*rows, taps, out),
         "_add_products": (rows[:3], rows[3:6], *offsets, None, None, np.zeros(16)),
     }
