@@ -164,12 +164,11 @@ def vote(
     # what noise takes from a correlation, it takes from a likeness too
     kept = float(here[agreeing].mean()) if agreeing.any() else 1.0
     rivals = surfaces.rivals(tiles.chosen(~agreeing), kept)
-    enough = _beyond_chance(here.size, len(rivals))
+    enough, within_frame = _beyond_chance(here.size, len(rivals)), tiles.inside(at)
     for rival, score in rivals.items():
         elsewhere = tiles.moved(rival)
         contest = _Contest(here, tiles.correlation(elsewhere), np.clip(_alike(present, elsewhere) / kept, -1, 1), unit)
-        both = tiles.inside(at) & tiles.inside(rival)
-        votes = votes._replace(better=max(votes.better, contest.better(both)))
+        votes = votes._replace(better=max(votes.better, contest.better(within_frame & tiles.inside(rival))))
         distance = math.hypot(rival[0] - at[0], rival[1] - at[1])
         for ballot in (contest.counted(distance, enough), contest.weighed(distance, score, surfaces.chance)):
             if ballot is not None and ballot.possible * votes.preferring > votes.possible * ballot.preferring:
@@ -277,12 +276,9 @@ class _Tiles:
 
     def inside(self, at: tuple[float, float]) -> NDArray[np.bool_]:
         """Say which tiles lie within the middle of the moving image at a displacement."""
-        rows, columns = (
-            (first + TILE * np.arange(n) + d >= m) & (first + TILE * np.arange(1, n + 1) + d <= size - m)
-            for first, n, d, m, size in zip(
-                self.corner, self.count, (at[1], at[0]), self.margin, self.u.shape, strict=True
-            )
-        )
+        sides = zip(self.corner, self.count, (at[1], at[0]), self.margin, self.u.shape, strict=True)
+        starts = [(first + d + TILE * np.arange(n), m, size) for first, n, d, m, size in sides]
+        rows, columns = ((start >= m) & (start + TILE <= size - m) for start, m, size in starts)
         return np.asarray(np.outer(rows, columns).ravel())
 
     def correlation(self, moved: _Moved) -> Array:
