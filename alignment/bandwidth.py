@@ -182,11 +182,11 @@ def _spectrum(reference: Masked, moving: Masked, at: tuple[float, float], window
 def _transforms(
     image: NDArray[np.floating], tiles: list[Window], kx: int, ky: int, fades: NDArray[np.floating]
 ) -> NDArray[np.complexfloating]:
-    """Return the spectra of displaced tiles, less their means and faded out."""
+    """Return the spectra of displaced tiles, less their means and faded out, up to a factor."""
     levels = np.stack([image[y0 + ky : y1 + ky, x0 + kx : x1 + kx] for y0, y1, x0, x1 in tiles])
     levels -= (levels * fades).sum(axis=(1, 2), keepdims=True) / fades.sum(axis=(1, 2), keepdims=True)
     levels *= fades
-    return np.fft.rfft2(levels)
+    return np.fft.rfft2(levels, norm="ortho")  # with a factor, NumPy stays in single precision
 
 
 def _power(spectra: NDArray[np.complexfloating]) -> Array:
