@@ -120,6 +120,7 @@ def sums_mse(reference, moving, rectangles, origin, fraction, used, usable):
     with :math:`A_x, A_y` the slopes of A* along dx and dy.
     """
     a, b = fraction
+    zero = moving.dtype.type(0)
     out = np.zeros((rectangles.shape[0], 4))
     for k in range(rectangles.shape[0]):
         top, bottom, left, right = rectangles[k]
@@ -144,9 +145,9 @@ def sums_mse(reference, moving, rectangles, origin, fraction, used, usable):
                 slope_y = down_left + a * (down_right - down_left)
                 e = at_left + a * slope_x - target[x]
                 if used is not None:
-                    w = moving.dtype.type(pixels[x] & cells[x])
-                    e *= w
-                    count += w
+                    w = pixels[x] & cells[x]
+                    e = e if w else zero
+                    count += moving.dtype.type(w)
                 ee += e * e
                 ex += e * slope_x
                 ey += e * slope_y
