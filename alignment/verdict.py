@@ -47,8 +47,9 @@ SETTLED = 1 / (1 + CONTESTED)
 # the share of the tiles that have to agree for the others to be heard: below, noise speaks
 HEARD = 0.25
 
-# standard deviations of chance by which a rival fits markedly better
+# standard deviations of chance by which a rival fits markedly better, and by which it has to fit worse to be ruled out
 MARKED = 3.0
+RULED_OUT = 2.0
 
 MESSAGES = {
     "converged": "converged",
@@ -71,7 +72,7 @@ CONTESTED_MESSAGE = (
     "itself, or repeats itself; mask that part, or give init and a smaller max_shift"
 )
 BETTER_MESSAGE = (
-    "at another displacement the parts of the frame, taken together, fit at least as well; the content may repeat "
+    "at another displacement the parts of the frame, taken together, fit as well within chance; the content may repeat "
     "itself: give init and a smaller max_shift"
 )
 BORDER_MESSAGE = (
@@ -208,7 +209,7 @@ def contested(votes: Votes, scale: float = 1.0) -> tuple[str, str] | None:
     if votes.rival is not None and heard and votes.possible >= CONTESTED * votes.preferring:
         x, y = (scale * v for v in votes.rival)
         return "ambiguous", CONTESTED_MESSAGE.format(x=x, y=y, share=votes.against)
-    return ("ambiguous", BETTER_MESSAGE) if votes.better >= 0 else None
+    return ("ambiguous", BETTER_MESSAGE) if votes.better > -RULED_OUT else None
 
 
 def direction(hessian: NDArray[np.float64]) -> str:

@@ -107,6 +107,7 @@ def test_without_a_rival_nothing_is_contested():
         ("ambiguous", against(0.03, possible=0.05, preferring=0.1, agreeing=0.1)),
         ("ambiguous", against(0.12, possible=0.24)),
         ("ambiguous", UNANIMOUS._replace(better=0.0)),
+        ("ambiguous", UNANIMOUS._replace(better=-1.9)),
     ],
 )
 def test_each_objection_has_its_status_and_a_sentence(status, votes):
@@ -121,7 +122,7 @@ def test_a_blemish_is_left_alone_and_so_is_what_may_at_most_be_one():
     assert contested(against(0.01, preferring=0.1)) is None
     assert contested(against(0.03, preferring=0.1, agreeing=0.1)) is None
     assert contested(against(0.12, possible=0.19, preferring=0.8)) is None
-    assert contested(UNANIMOUS._replace(better=-0.1)) is None
+    assert contested(UNANIMOUS._replace(better=-2.1)) is None
 
 
 def test_a_rival_is_named_in_pixels_of_the_images():
