@@ -111,10 +111,10 @@ def vote(
 
     Notes
     -----
-    Rivals are the peaks of three surfaces: the correlation; what is left of it once the displacement has explained its
+    Rivals are the peaks of four surfaces: the correlation; what is left of it once the displacement has explained its
     part, which is the partial correlation :math:`(\rho - \rho_0 a) / \sqrt{1 - a^2}` with :math:`a` the reference's own
-    correlation from there; and the same of those tiles alone that do not agree. All have the same contrast everywhere,
-    so that a peak counts area.
+    correlation from there; and both of those tiles alone that do not agree. All have the same contrast everywhere, so
+    that a peak counts area.
 
     The correlation r of a tile scatters by chance: :math:`\operatorname{artanh} r` by :math:`1 / \sqrt{n - 3}`, n being
     the number of independent pixels, that of all over the sum of the squares of the autocorrelation. A tile wants a
@@ -349,7 +349,8 @@ class _Surfaces:
             energy = max(float(np.vdot(disagreeing, disagreeing)), 1e-30)
             others = self._back(of_some * of_v) / max(math.sqrt(energy * power), 1e-30)
             own = np.roll(self._back(of_some * self.of_u) / energy, (round(self.at[1]), round(self.at[0])), axis=(0, 1))
-            surfaces.append(self._left(others, own / kept))
+            # of a rival near by, what is left of its peak is not where the peak was
+            surfaces += [others, self._left(others, own / kept)]
             if self.asked.any():
                 spread = float(np.median(np.abs(surfaces[-1][::3, ::3][self.asked[::3, ::3]]))) / 0.6745
         found: dict[tuple[float, float], float] = {}

@@ -66,6 +66,18 @@ def test_of_two_halves_each_is_the_rival_of_the_other(at):
     assert f"({votes.rival[0]:.0f}, {votes.rival[1]:.0f}) px" in message
 
 
+@pytest.mark.parametrize("near", [(9, -2), (9, -3), (5, -2)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_rival_near_by_in_a_soft_scene_is_where_it_is(near, seed):
+    """What is left of its peak beside that of the displacement is elsewhere, where no tile wants to be."""
+    wide = texture(seed, width=3.0)
+    reference, moving = cut(wide), cut(wide, 7, -4)
+    moving[:, 96:] = cut(wide, *near)[:, 96:]
+    votes = asked(reference, moving, (7.0, -4.0))
+    assert votes.rival == near
+    assert contested(votes)[0] == "ambiguous"
+
+
 def test_a_minority_is_contested_however_strong_its_contrast():
     """The part that moves by itself has five times the contrast: the correlation would follow it."""
     reference, moving = in_part(0.7)
