@@ -244,7 +244,11 @@ class NCC(Objective):
             return super().hessian_from(sums)
         means, along = explained(sums, c)
         taken = self._gain(c) * (c.n * np.outer(means, means) + c.var_a * np.outer(along, along))
-        return np.asarray(super().hessian_from(sums) - taken * self._curvature_scale(sums))
+        whole = super().hessian_from(sums)
+        left = whole - taken * self._curvature_scale(sums)
+        # of a ramp nothing is left but rounding, which is no curvature
+        rounding = 8 * float(np.finfo(self.images[1].image.dtype).eps) * float(np.trace(whole))
+        return np.asarray(left) if float(np.trace(left)) > rounding else np.zeros((2, 2))
 
     def noise_fitted(self, slopes: NDArray[np.float64], cleaned: Cleaned) -> NDArray[np.float64]:
         """Return what the fit of gain and offset takes off; see `propagation.noise_fitted`."""

@@ -254,6 +254,16 @@ def test_a_landscape_is_the_values_and_there_are_no_cells(name):
         made.cell(0, 0)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("slopes", [(1.0, 0.0), (0.3, -0.8), (-0.2, 0.7)])
+def test_rounding_is_no_curvature(slopes, dtype):
+    """Gain and offset explain all of a ramp; what rounding leaves looked like a curvature, and the answer perfect."""
+    y, x = np.mgrid[:60, :70]
+    ramp = (0.5 + 0.3 * (slopes[0] * x / 70 + slopes[1] * y / 60)).astype(dtype)
+    made = al.NCC(ramp, ramp, domain=(8, 52, 8, 62), kernel=Gaussian(0.8))
+    assert (made.gauss_newton(0, 0) == 0).all()
+
+
 def test_the_hat_has_no_gauss_newton():
     with pytest.raises(InputError, match="kernel is 'hat', whose hessian is exact"):
         al.MSE(np.eye(9), np.eye(9)).gauss_newton(0, 0)
