@@ -48,6 +48,7 @@ SETTLED = 1 / (1 + CONTESTED)
 HEARD = 0.25
 
 # standard deviations of chance by which a rival fits markedly better, and by which it has to fit worse to be ruled out
+# where noise leaves the tiles a say
 MARKED = 3.0
 RULED_OUT = 2.0
 
@@ -209,7 +210,8 @@ def contested(votes: Votes, scale: float = 1.0) -> tuple[str, str] | None:
     if votes.rival is not None and heard and votes.possible >= CONTESTED * votes.preferring:
         x, y = (scale * v for v in votes.rival)
         return "ambiguous", CONTESTED_MESSAGE.format(x=x, y=y, share=votes.against)
-    return ("ambiguous", BETTER_MESSAGE) if votes.better > -RULED_OUT else None
+    ruled_out = -RULED_OUT if votes.agreeing >= HEARD else 0.0
+    return ("ambiguous", BETTER_MESSAGE) if votes.better >= ruled_out else None
 
 
 def direction(hessian: NDArray[np.float64]) -> str:

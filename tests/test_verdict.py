@@ -123,6 +123,7 @@ def test_a_blemish_is_left_alone_and_so_is_what_may_at_most_be_one():
     assert contested(against(0.03, preferring=0.1, agreeing=0.1)) is None
     assert contested(against(0.12, possible=0.19, preferring=0.8)) is None
     assert contested(UNANIMOUS._replace(better=-2.1)) is None
+    assert contested(UNANIMOUS._replace(better=-0.1, agreeing=0.2)) is None  # noise speaks
 
 
 def test_a_rival_is_named_in_pixels_of_the_images():
