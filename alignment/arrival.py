@@ -90,7 +90,7 @@ def _refined(
 
 
 def _drowned(end: Refinement) -> bool:
-    """Say whether an answer is imprecise, and noise to blame: nothing moved, or looks different, and it is known how.
+    """Say whether an answer is imprecise, and nothing but noise to blame: nothing moved, or looks different.
 
     What a narrow kernel shows to be unlike noise, a wide one smooths away, and calls the answer more precise.
     """

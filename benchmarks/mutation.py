@@ -74,15 +74,22 @@ class Outcome(NamedTuple):
 # (file, function or method): (what stands there, what is planted instead, in words)
 DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("_kernels.py", "interpolate"): [
-        ("w1 * q + w2 * s", "w1 * s + w2 * q", "right and lower neighbour swapped"),
-        ("w0 * p +", "w0 * q +", "left neighbour read twice"),
-        (
-            "t = row_l[m1] if l_inside and m1 >= 0 else zero",
-            "t = row_l[m1] if l_inside else zero",
-            "zeros right of the frame forgotten",
-        ),
-        ("u_inside = upper[y] >= 0", "u_inside = upper[y] > 0", "first row taken for outside"),
-        ("+ w3 * t", "", "fourth neighbour forgotten"),
+        ("u_inside, l_inside = upper[y] >= 0", "u_inside, l_inside = upper[y] > 0", "first row taken for outside"),
+        ("_pixel(row_l, right[x], l_inside)", "_pixel(row_l, right[x], True)", "zeros below the frame forgotten"),
+        ("(last, out.shape[1])", "(last, last)", "nothing written behind the run"),
+        ("if width > 0 and u_inside and l_inside", "if width > 0", "rows outside the frame read as stretches"),
+    ],
+    ("_kernels.py", "_pixel"): [
+        ("inside and x >= 0", "inside", "zeros beside the frame forgotten"),
+    ],
+    ("_kernels.py", "_longest_run"): [
+        ("right[x] != right[x - 1] + 1", "False", "a run goes on where its right neighbours do not"),
+        ("left[x] != left[x - 1] + 1 or ", "", "a run goes on where its left neighbours do not"),
+    ],
+    ("_kernels.py", "_weigh_four"): [
+        ("w1 * q[x] + w2 * s[x]", "w1 * s[x] + w2 * q[x]", "right and lower neighbour swapped"),
+        ("w0 * p[x] +", "w0 * q[x] +", "left neighbour read twice"),
+        (" + w3 * t[x]", "", "fourth neighbour forgotten"),
     ],
     ("_kernels.py", "sums_mse"): [
         ("down_left = s[x] - p[x]", "down_left = p[x] - s[x]", "sign of a slope"),
@@ -106,7 +113,7 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
             "reference off by a column",
         ),
         ("ey += e * slope_y", "ey += e * slope_x", "slope along x in both coordinates"),
-        ("e *= w", "pass", "mask not applied to the error"),
+        ("e = e if w else zero", "pass", "mask not applied to the error"),
         ("pixels[x] & cells[x]", "pixels[x]", "mask of the moving image forgotten"),
         (
             "pixels = used[y, left:right]",
@@ -330,9 +337,10 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("range(_TURNS)", "range(1)", "curve and displacement take no turns"),
         ("if moved <= _AGREED:", "if True:", "the first curve believed"),
     ],
-    ("arrival.py", "_refined"): [
-        ("<= PRECISE", "<= 1e9", "the widest kernel never taken"),
-        ("<= PRECISE", "< 0", "the widest kernel always taken"),
+    ("arrival.py", "_drowned"): [
+        ("PRECISE <", "1e9 <", "the widest kernel never taken"),
+        ("PRECISE <", "0 <", "the widest kernel always taken"),
+        ("end.spread.like_noise and ", "", "the widest kernel taken where something moved"),
     ],
     ("gaussian.py", "_nine_of_seventeen"): [
         ("[REACH:-REACH]", "[: -2 * REACH]", "the wrong nine of seventeen"),
