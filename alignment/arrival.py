@@ -50,28 +50,52 @@ def finish(seen: list[Pair], journey: Journey, options: Options) -> End | None:
     """
     end: End | None = None
     for level, pair in enumerate(reversed(seen)):
-        shape, start = pair.reference.image.shape, (journey.dx / 2**level, journey.dy / 2**level)
-        inner = window_of(shape, *start, options.border)
-        reach = REACHES[options.features]
-        outer = window_of(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
-        found = _refined(pair, start, (inner, outer), options)
+        found = _stepped(pair, (journey.dx / 2**level, journey.dy / 2**level), journey, options)
         if found is None:
             break
-        journey.passes += found.passes
-        journey.evaluations += found.passes
         if end is None or not end.arrived or _fitter(found, level - end.level, end.found, options):
             end = End(found, level)
         if end.arrived and _fine(end.found, options):
             break
+    if end is None or not end.arrived or options.features == "edges":
+        return end
+    return _returned(end, seen, journey, options)
+
+
+def _returned(end: End, seen: list[Pair], journey: Journey, options: Options) -> End:
+    """Go back to finer levels, which were lost or imprecise from where they began, from where a coarser one arrived."""
+    for level in range(end.level - 1, -1, -1):
+        scale = 2 ** (end.level - level)
+        start = scale * end.found.dx, scale * end.found.dy
+        found = _stepped(seen[-1 - level], start, journey, options, known=True)
+        if found is None or not found.arrived or _error(found) >= scale * _error(end.found):
+            break
+        end = End(found, level)
     return end
 
 
+def _stepped(
+    pair: Pair, start: tuple[float, float], journey: Journey, options: Options, *, known: bool = False
+) -> Refinement | None:
+    """Take the last steps at one level, where there is room for the taps of the kernel, and count its passes."""
+    shape = pair.reference.image.shape
+    inner = window_of(shape, *start, options.border)
+    reach = REACHES[options.features]
+    outer = window_of(shape, *start, 0.0, least=reach + REACH) if options.border is None else inner
+    found = _refined(pair, start, (inner, outer), options, known=known)
+    if found is not None:
+        journey.passes += found.passes
+        journey.evaluations += found.passes
+    return found
+
+
 def _refined(
-    pair: Pair, start: tuple[float, float], windows: tuple[Window, Window], options: Options
+    pair: Pair, start: tuple[float, float], windows: tuple[Window, Window], options: Options, *, known: bool
 ) -> Refinement | None:
     """Take the last steps at one level, with a kernel as given, by the spectra of the grey levels, or by the features.
 
-    Where noise alone makes the answer imprecise, the spectra are too noisy to tell a width, and the widest does best.
+    Where noise alone makes the answer imprecise, or leads away from a start that is `known` to be near, the spectra are
+    too noisy to tell a width, and the widest does best.
     """
     inner, outer = windows
     usual = options.kernel if isinstance(options.kernel, Gaussian) else _KERNELS[options.features]
@@ -80,7 +104,9 @@ def _refined(
     steps = partial(refine, LOSSES[options.loss], *pair, start, inner=inner, outer=outer, white=white, threads=threads)
     choice = choose(*pair, start, inner, widths=WIDTHS if free else (usual.sigma,)) or Choice(usual, np.zeros(2))
     found = steps(**choice._asdict())
-    if not free or found is None or not _drowned(found) or choice.kernel.sigma == WIDEST:
+    if not free or found is None or choice.kernel.sigma == WIDEST:
+        return found
+    if not _drowned(found) and (found.arrived or not known):
         return found
     widest = choose(*pair, start, inner, widths=(WIDEST,))
     wider = None if widest is None else steps(**widest._asdict())

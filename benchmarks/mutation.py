@@ -337,6 +337,13 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
         ("range(_TURNS)", "range(1)", "curve and displacement take no turns"),
         ("if moved <= _AGREED:", "if True:", "the first curve believed"),
     ],
+    ("arrival.py", "finish"): [
+        ("_returned(end, seen, journey, options)", "end", "what a coarse level finds is the last word"),
+    ],
+    ("arrival.py", "_returned"): [
+        ("known=True", "known=False", "a kernel that is lost is given no wider one"),
+        ("scale * end.found.dy", "end.found.dy", "displacement not rescaled"),
+    ],
     ("arrival.py", "_drowned"): [
         ("PRECISE <", "1e9 <", "the widest kernel never taken"),
         ("PRECISE <", "0 <", "the widest kernel always taken"),

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 
 from alignment import Gaussian, register
+from alignment.arrival import finish
+from alignment.journey import Journey
+from alignment.options import Options
+from alignment.views import Both, Pair, usable
 
 from .scenes import scene
 
@@ -59,3 +63,32 @@ def test_what_is_unlike_noise_is_not_smoothed_away(loss):
     assert chosen.goodness_of_fit > 10
     assert max(chosen.stderr) > 1.5 * max(widest.stderr)
     assert not chosen.success
+
+
+def last_steps(images, start):
+    """Take the last steps on two levels, from a start in pixels of the finer one."""
+    options = Options.checked(
+        images[0].shape, loss="ncc", method="auto", features="intensity", max_shift=8, init=(0, 0), smooth=1.0,
+        kernel=None, noise=None, border=None, min_overlap=0.25, threads=1, callback=None,
+    )  # fmt: skip
+    both = Both.of(Pair(*(usable(image, None) for image in images)), options.smooth, options.threads)
+    return finish([both.featured(level, "intensity") for level in (1, 0)], Journey(*start), options)
+
+
+def test_what_a_coarse_level_finds_leads_back_to_the_fine_one():
+    """A pixel and more from its minimum the finest level is lost; half as many pixels away the next one is not."""
+    images = [scene((160, 180), *at) for at in ((0, 0), (3.3, -1.4))]
+    end = last_steps(images, (4.6, -1.4))
+    assert (end.level, end.arrived) == (0, True)
+    np.testing.assert_allclose((end.found.dx, end.found.dy), (3.3, -1.4), atol=2e-4)  # 1.4e-3 on the coarse level
+
+
+def test_a_kernel_that_is_lost_from_a_start_that_is_known_is_too_narrow():
+    """Fine structure that is in one image only hides what a wide kernel shows of the two."""
+    shape, at = (160, 180), ((0, 0), (3.3, -1.4))
+    common = [scene(shape, *shift, blur=6.0, seed=8) for shift in at]
+    images = [soft + 1.2 * scene(shape, blur=1.0, seed=850 + i) for i, soft in enumerate(common)]
+    end = last_steps(images, (4.2, -1.4))
+    assert (end.level, end.arrived) == (0, True)
+    error = np.hypot(end.found.dx - at[1][0], end.found.dy - at[1][1])
+    assert error < 2 * np.sqrt(np.trace(end.found.spread.covariance))
