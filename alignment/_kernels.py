@@ -651,6 +651,140 @@ def sums_gaussian(images, weights, rectangles, origins, taps_y, taps_x, offsets,
 
 
 @_jit
+def _add_neighbours(p, q, s, t, sign, sums):
+    """Add the pixels of a row, their squares, and the products of neighbours, to the sums of their columns."""
+    for x in range(p.shape[0]):
+        sums[0, x] += sign * p[x]
+        sums[1, x] += sign * p[x] * p[x]
+        sums[2, x] += sign * p[x] * q[x]
+        sums[3, x] += sign * p[x] * s[x]
+        sums[4, x] += sign * p[x] * t[x]
+        sums[5, x] += sign * q[x] * s[x]
+
+
+@_jit
+def sums_of_boxes(image, height, width, out):
+    r"""Write the sums over boxes of one size, at every place in an image, that the moments of cells are made of.
+
+    Notes
+    -----
+    With :math:`p, q, s, t` a pixel, its right, its lower and its lower right neighbour, and the first pixel of a box in
+    row j and column i, `out[:, j, i]` holds :math:`\sum p`, :math:`\sum p^2`, :math:`\sum pq`, :math:`\sum ps`,
+    :math:`\sum pt` and :math:`\sum qs`. From one box to the next a row, or a column, comes and another goes.
+    """
+    sums = np.zeros((6, image.shape[1] - 1))
+    for y in range(height - 1):
+        _add_neighbours(image[y, :-1], image[y, 1:], image[y + 1, :-1], image[y + 1, 1:], 1.0, sums)
+    for j in range(out.shape[1]):
+        y = j + height - 1
+        _add_neighbours(image[y, :-1], image[y, 1:], image[y + 1, :-1], image[y + 1, 1:], 1.0, sums)
+        for k in range(6):
+            total = 0.0
+            for x in range(width):
+                total += sums[k, x]
+            out[k, j, 0] = total
+            for i in range(1, out.shape[2]):
+                total += sums[k, i + width - 1] - sums[k, i - 1]
+                out[k, j, i] = total
+        _add_neighbours(image[j, :-1], image[j, 1:], image[j + 1, :-1], image[j + 1, 1:], -1.0, sums)
+
+
+@_jit
+def products_of_corners(boxes, out):
+    """Write the sums of the products of the four corners of every cell, from the sums over boxes."""
+    for y in range(out.shape[0]):
+        for x in range(out.shape[1]):
+            P = out[y, x]
+            P[0, 0], P[1, 1], P[2, 2], P[3, 3] = (
+                boxes[1, y, x], boxes[1, y, x + 1], boxes[1, y + 1, x], boxes[1, y + 1, x + 1],
+            )  # fmt: skip
+            P[0, 1], P[2, 3], P[0, 2], P[1, 3] = boxes[2, y, x], boxes[2, y + 1, x], boxes[3, y, x], boxes[3, y, x + 1]
+            P[0, 3], P[1, 2] = boxes[4, y, x], boxes[5, y, x]
+            for i in range(1, 4):
+                for j in range(i):
+                    P[i, j] = P[j, i]
+
+
+@_jit
+def _form(matrix, w0, w1, w2, w3):
+    """Return w' M w of a symmetric matrix."""
+    own = w0 * w0 * matrix[0, 0] + w1 * w1 * matrix[1, 1] + w2 * w2 * matrix[2, 2] + w3 * w3 * matrix[3, 3]
+    first = w0 * (w1 * matrix[0, 1] + w2 * matrix[0, 2] + w3 * matrix[0, 3])
+    return own + 2 * (first + w1 * (w2 * matrix[1, 2] + w3 * matrix[1, 3]) + w2 * w3 * matrix[2, 3])
+
+
+@_jit
+def _curvature(matrix):
+    """Return the largest second derivative of a cell's form along a, which is at b = 0 or b = 1, plus that along b."""
+    p, q, s, t = matrix[0, 0], matrix[1, 1], matrix[2, 2], matrix[3, 3]
+    m_a = max(p - 2 * matrix[0, 1] + q, s - 2 * matrix[2, 3] + t)
+    m_b = max(p - 2 * matrix[0, 2] + s, q - 2 * matrix[1, 3] + t)
+    return 2 * (m_a + m_b)
+
+
+@_jit
+def _loss_of(correlates, c, v, spread, floor):
+    """Return v over the number of pixels, or -c / sqrt(v spread); infinity where v is not above the floor."""
+    if not correlates:
+        return max(v, 0.0) / spread
+    return -c / np.sqrt(v * spread) if v > floor else np.inf
+
+
+@_jit
+def losses_at_corners(correlates, matrix, vector, spread, floor, usable, out):
+    """Write the loss at the corners of cells, the lowest where masks leave cells that meet different pixels to compare.
+
+    A corner's weights are one and zeros.
+    """
+    out[:] = np.inf
+    for y in range(usable.shape[0]):
+        for x in range(usable.shape[1]):
+            if usable[y, x]:
+                for k in range(4):
+                    v, c = matrix[y, x, k, k], vector[y, x, k]
+                    loss = _loss_of(correlates, c, v, spread[y, x], floor[y, x])
+                    j, i = y + k // 2, x + k % 2
+                    out[j, i] = min(out[j, i], loss)
+
+
+@_jit
+def bound_cells(correlates, matrix, vector, spread, floor, rows, columns, parts, bounds, lowest):
+    r"""Write what the loss of some cells cannot lie below, and the lowest value on a grid of so many parts.
+
+    Notes
+    -----
+    See `alignment.exhaustive.global_minimum` for the bounds. `spread` is the reference's variance, or for the MSE the
+    number of pixels.
+    """
+    form, loss = np.empty((2, parts + 1, parts + 1))
+    for k in range(rows.shape[0]):
+        at = rows[k], columns[k]
+        M, c = matrix[at], vector[at]
+        for y in range(parts + 1):
+            for x in range(parts + 1):
+                a, b = x / parts, y / parts
+                w0, w1, w2, w3 = (1 - a) * (1 - b), a * (1 - b), (1 - a) * b, a * b
+                v = _form(M, w0, w1, w2, w3)
+                form[y, x] = v
+                loss[y, x] = _loss_of(
+                    correlates, w0 * c[0] + w1 * c[1] + w2 * c[2] + w3 * c[3], v, spread[at], floor[at]
+                )
+        dip = _curvature(M) / (8 * parts * parts)
+        bounds[k], lowest[k] = np.inf, loss.min()
+        for y in range(parts):
+            for x in range(parts):
+                corner = min(loss[y, x], loss[y, x + 1], loss[y + 1, x], loss[y + 1, x + 1])
+                least = min(form[y, x], form[y, x + 1], form[y + 1, x], form[y + 1, x + 1]) - dip
+                if not correlates:
+                    bound = corner - dip / spread[at]
+                elif least > floor[at] and corner < np.inf:
+                    bound = max(min(corner, 0.0) * (1 + dip / (2 * least)), -1 - 1e-9)
+                else:
+                    bound = -1.0
+                bounds[k] = min(bounds[k], bound)
+
+
+@_jit
 def project(levels, grey, fields, reach):
     r"""Return the sums of the products of a frame with some fields, and of its squares: one pass over all of them.
 

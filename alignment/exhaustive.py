@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _checks
+from . import _checks, _kernels
 from ._checks import Image, InputError, Mask, UndefinedLossError
-from .cells import MomentsMSE, MomentsNCC, lowest, weights
+from .cells import MomentsMSE, MomentsNCC, lowest
 from .lengths import fast_length
 from .losses import MSE, NCC
 from .objective import Objective
@@ -158,7 +158,7 @@ class CellBox:
         self.n = n
         some = np.maximum(n, 1.0)
         if self.correlates:
-            self.matrix = P - S[..., :, None] * S[..., None, :] / some[..., None, None]
+            self.matrix = P - S[..., :, None] * (S / some[..., None])[..., None, :]
             self.vector = C - S * (sv / some)[..., None]
             self.variance_b = svv - sv**2 / some
             self.floor = _ROUNDING * np.trace(P, axis1=-2, axis2=-1)
@@ -180,26 +180,20 @@ class CellBox:
     def lowest(self, kx: int, ky: int) -> tuple[float, float, float]:
         """Return the lowest point of one cell: (dx, dy, loss)."""
         a, b, loss = lowest(self.cell(kx, ky))
-        return kx + a, ky + b, loss
+        return round(kx + a, 12) + 0.0, round(ky + b, 12) + 0.0, loss  # beyond, there is only rounding
 
     def corners(self) -> LagSurface:
         """Return the loss at the whole displacements of the box, inf where no cell around is usable."""
         mx, my = self.max_shift
-        loss = np.full((2 * my + 1, 2 * mx + 1), np.inf)
-        rows, columns = np.nonzero(self.usable)
-        values = self._values(rows, columns, np.array([0.0, 1.0]))[0]
-        where = np.full((*self.usable.shape, 2, 2), np.inf)
-        where[self.usable] = values
-        for i, j in _CORNERS:
-            part = loss[j : j + 2 * my, i : i + 2 * mx]
-            np.minimum(part, where[:, :, j, i], out=part)
+        loss = np.empty((2 * my + 1, 2 * mx + 1))
+        _kernels.losses_at_corners(*self._described, self.usable, loss)
         return LagSurface(loss, np.full(loss.shape, float(self.n.max())), self.max_shift)
 
     def that_may_hold_the_minimum(self, loss: float) -> list[tuple[int, int]]:
         """Return the cells that a bound does not keep above a loss, or above what is found on the way."""
         rows, columns = np.nonzero(self.usable)
         for halvings in range(_REFINEMENTS + 1):
-            bound, found = self._bound(rows, columns, np.linspace(0, 1, 2**halvings + 1))
+            bound, found = self._bound(rows, columns, halvings)
             loss = min(loss, float(found.min()))
             rows, columns = rows[bound <= loss], columns[bound <= loss]
             if len(rows) == 1:
@@ -207,40 +201,16 @@ class CellBox:
         mx, my = self.max_shift
         return list(zip((columns - mx).tolist(), (rows - my).tolist(), strict=True))
 
-    def _values(self, rows: NDArray[np.intp], columns: NDArray[np.intp], grid: Array) -> tuple[Array, Array]:
-        """Return the loss, and the quadratic form, of some cells on a grid: both of shape (cells, b, a)."""
-        b, a = np.meshgrid(grid, grid, indexing="ij")
-        w = weights(a.ravel(), b.ravel()).w
-        v = self.matrix[rows, columns].reshape(-1, 16) @ (w[:, :, None] * w[:, None, :]).reshape(-1, 16).T
-        if self.correlates:
-            c = self.vector[rows, columns] @ w.T
-            variance = self.variance_b[rows, columns][:, None]
-            defined = v > self.floor[rows, columns][:, None]
-            loss = np.where(defined, -c / np.sqrt(np.where(defined, v, 1.0) * variance), np.inf)
-        else:
-            loss = np.maximum(v, 0.0) / self.n[rows, columns][:, None]
-        return loss.reshape(-1, *a.shape), v.reshape(-1, *a.shape)
+    @property
+    def _described(self) -> tuple[bool, Array, Array, Array, Array]:
+        """The losses of all cells, as the kernels want them."""
+        return self.correlates, self.matrix, self.vector, self.variance_b if self.correlates else self.n, self.floor
 
-    def _bound(self, rows: NDArray[np.intp], columns: NDArray[np.intp], grid: Array) -> tuple[Array, Array]:
+    def _bound(self, rows: NDArray[np.intp], columns: NDArray[np.intp], halvings: int) -> tuple[Array, Array]:
         """Return what the loss of some cells cannot lie below, from its values on a grid, and the lowest of these."""
-        loss, v = self._values(rows, columns, grid)
-        M = self.matrix[rows, columns]
-        # the second derivatives along a at b = 0 and 1, and along b at a = 0 and 1
-        along_a, along_b = (
-            np.maximum(*(2 * (M[:, p, p] - 2 * M[:, p, q] + M[:, q, q]) for p, q in pairs))
-            for pairs in (((0, 1), (2, 3)), ((0, 2), (1, 3)))
-        )
-        dip = (along_a + along_b)[:, None, None] * (grid[1] - grid[0]) ** 2 / 8
-        corner = _of_four(loss)
-        if self.correlates:
-            least = _of_four(v) - dip
-            bounded = (least > self.floor[rows, columns][:, None, None]) & np.isfinite(corner)
-            factor = 1 + dip / (2 * np.where(bounded, least, 1.0))
-            bounds = np.where(bounded, np.minimum(corner, 0.0) * factor, -1.0)
-            bounds = np.maximum(bounds, -1 - 1e-9)
-        else:
-            bounds = corner - dip / self.n[rows, columns][:, None, None]
-        return bounds.min(axis=(1, 2)), loss.min(axis=(1, 2))
+        bound, found = np.empty((2, len(rows)))
+        _kernels.bound_cells(*self._described, rows, columns, 2**halvings, bound, found)
+        return bound, found
 
 
 class _Sums:
@@ -252,10 +222,12 @@ class _Sums:
         self.size = bottom - top, right - left
         self.reach = 2 * my + 1, 2 * mx + 1
         reference, moving = objective.images
-        offset = float(reference.image.mean(dtype=np.float64))
+        offset = float(reference.image[::8].mean())  # any grey level amid the others keeps the digits
         # what a pixel of the domain may read, with the zeros outside the frame
-        self.A = _read(moving.image, (top - my, bottom + my + 1, left - mx, right + mx + 1), 0) - offset
-        self.B = reference.image[top:bottom, left:right] - offset
+        self.A = _read(moving.image, (top - my, bottom + my + 1, left - mx, right + mx + 1), 0)
+        self.A -= offset
+        self.B = reference.image[top:bottom, left:right].astype(np.float64)
+        self.B -= offset
         self.used = None if reference.mask is None else reference.mask[top:bottom, left:right]
         self.usable = None
         if moving.mask is not None:
@@ -263,31 +235,17 @@ class _Sums:
 
     def unmasked(self) -> tuple[Array, Array, Array, Array, Array, Array]:
         """Return P, C, S and the sums over B, B^2 and 1 of every cell."""
-        A = self.A
-        rows, columns = self.reach[0], self.reach[1]
-        own, right, down = A[:-1, :-1], A[:-1, 1:], A[1:, :-1]
-        S, squares = self._box(own), self._box(own, own)
-        across, along = self._box(own, right), self._box(own, down)
-        diagonal, other = self._box(own, A[1:, 1:]), self._box(right, down)
-        C = self._correlation(own, self.B)
-
-        def at(sums: Array, i: int, j: int) -> Array:
-            return sums[j : j + rows - 1, i : i + columns - 1]
-
-        first = {(0, 1): across, (0, 2): along, (0, 3): diagonal, (1, 2): other}
-        P = np.empty((rows - 1, columns - 1, 4, 4))
-        for i, j in _PAIRS:
-            if i == j:
-                product = at(squares, *_CORNERS[i])
-            elif (i, j) in first:
-                product = at(first[i, j], 0, 0)
-            else:  # (1, 3) lies one pixel to the right of (0, 2), (2, 3) one below (0, 1)
-                product = at(along, 1, 0) if i == 1 else at(across, 0, 1)
-            P[..., i, j] = P[..., j, i] = product
-        corners_C, corners_S = (np.stack([at(sums, *corner) for corner in _CORNERS], axis=-1) for sums in (C, S))
-        shape = (rows - 1, columns - 1)
-        sv, svv, n = float(self.B.sum()), float(np.square(self.B).sum()), float(self.B.size)
-        return P, corners_C, corners_S, np.full(shape, sv), np.full(shape, svv), np.full(shape, n)
+        rows, columns = self.reach
+        boxes, P = np.empty((6, rows, columns)), np.empty((rows - 1, columns - 1, 4, 4))
+        _kernels.sums_of_boxes(self.A, *self.size, boxes)
+        _kernels.products_of_corners(boxes, P)
+        correlation = self._correlated(self._spectrum(self.A[:-1, :-1]), self._turned(self.B))
+        C, S = (
+            np.stack([sums[j : j + rows - 1, i : i + columns - 1] for i, j in _CORNERS], axis=-1)
+            for sums in (correlation, boxes[0])
+        )
+        sv, svv, n = float(self.B.sum()), float(np.vdot(self.B, self.B)), float(self.B.size)
+        return P, C, S, *np.broadcast_to(np.array([sv, svv, n])[:, None, None], (3, *P.shape[:2]))
 
     def masked(self) -> tuple[Array, Array, Array, Array, Array, Array]:
         """Return the same where masks decide which pixels count: all four corners must be usable."""
@@ -296,7 +254,7 @@ class _Sums:
         used = np.ones(self.size) if self.used is None else self.used.astype(np.float64)
         corners = [A[j : A.shape[0] - 1 + j, i : A.shape[1] - 1 + i] for i, j in _CORNERS]
         U = np.prod([usable[j : A.shape[0] - 1 + j, i : A.shape[1] - 1 + i] for i, j in _CORNERS], axis=0)
-        one, first, second = (self._spectrum(used * field) for field in (1.0, self.B, self.B**2))
+        one, first, second = (self._turned(used * field) for field in (1.0, self.B, self.B**2))
 
         def sums(field: Array, spectrum: NDArray[np.complex128]) -> Array:
             return self._correlated(self._spectrum(field), spectrum)[:-1, :-1]
@@ -309,51 +267,33 @@ class _Sums:
             S[..., i], C[..., i] = sums(U * corners[i], one), sums(U * corners[i], first)
         return P, C, S, sums(U, first), sums(U, second), np.rint(sums(U, one))
 
-    def _box(self, field: Array, other: Array | None = None) -> Array:
-        """Return the sums of a field, or of the products of two, over the domain's size at every place."""
-        return _running(_running(field, self.size[0], other).T, self.size[1]).T
-
-    def _correlation(self, field: Array, B: Array) -> Array:
-        """Return the sum of B times what it lies on, at every place in a field."""
-        return self._correlated(self._spectrum(field), self._spectrum(B))
-
     def _spectrum(self, field: Array) -> NDArray[np.complex128]:
         """Return the Fourier transform, at a length for which nothing wraps around."""
         shape = [fast_length(n + m - 1) for n, m in zip(self.size, self.reach, strict=True)]
         return np.asarray(np.fft.rfft2(field, shape))
 
-    def _correlated(self, field: NDArray[np.complex128], other: NDArray[np.complex128]) -> Array:
-        """Return a correlation from two transforms."""
-        shape = [fast_length(n + m - 1) for n, m in zip(self.size, self.reach, strict=True)]
-        return np.asarray(np.fft.irfft2(field * np.conj(other), shape)[: self.reach[0], : self.reach[1]])
+    def _turned(self, field: Array) -> NDArray[np.complex128]:
+        """Return the Fourier transform of a field turned by half a turn, with which a product is a correlation."""
+        return self._spectrum(field[::-1, ::-1])
 
-
-def _running(field: Array, length: int, other: Array | None = None) -> Array:
-    """Return the sums of so many successive rows, from every row on, of a field or of the products of two."""
-    out = np.empty((len(field) - length + 1, *field.shape[1:]))
-    if other is None:
-        field[:length].sum(axis=0, out=out[0])
-        np.subtract(field[length:], field[:-length], out=out[1:])
-    else:  # the products are needed whole only where rows come and go
-        np.einsum("ij,ij->j", field[:length], other[:length], out=out[0])
-        np.subtract(field[length:] * other[length:], field[:-length] * other[:-length], out=out[1:])
-    return np.cumsum(out, axis=0, out=out)
+    def _correlated(self, field: NDArray[np.complex128], turned: NDArray[np.complex128]) -> Array:
+        """Return a correlation from two transforms, within the reach; the first is spent."""
+        (height, width), (rows, columns) = self.size, self.reach
+        field *= turned
+        some = np.fft.ifft(field, axis=0)[height - 1 : height - 1 + rows]  # the other rows need no second transform
+        return np.fft.irfft(some, fast_length(width + columns - 1), axis=1)[:, width - 1 : width - 1 + columns]
 
 
 def _read(image: Image | Mask, rectangle: tuple[int, int, int, int], outside: float) -> Array:
     """Return a rectangle of an image that may reach beyond its frame."""
     top, bottom, left, right = rectangle
     height, width = image.shape
+    within = image[max(0, top) : bottom, max(0, left) : right]
+    if within.shape == (bottom - top, right - left):
+        return within.astype(np.float64)
     out = np.full((bottom - top, right - left), outside, np.float64)
-    inside = np.s_[max(0, -top) : height - top, max(0, -left) : width - left]
-    out[inside] = image[max(0, top) : bottom, max(0, left) : right]
+    out[max(0, -top) : height - top, max(0, -left) : width - left] = within
     return out
-
-
-def _of_four(values: Array) -> Array:
-    """Return the least of each four neighbouring values of a grid."""
-    rows = np.minimum(values[:, :-1], values[:, 1:])
-    return np.minimum(rows[:, :, :-1], rows[:, :, 1:])
 
 
 def _checked(objective: Objective, max_shift: float | tuple[float, float]) -> tuple[int, int]:

@@ -248,11 +248,8 @@ def minima(surface: LagSurface, *, most: int = 8) -> list[Candidate]:
     height, width = surface.loss.shape
     wide = np.full((height + 2, width + 2), np.inf)
     wide[1:-1, 1:-1] = surface.loss
-    lowest_around = np.full_like(surface.loss, np.inf)
-    for j in (0, 1, 2):
-        for i in (0, 1, 2):
-            if (i, j) != (1, 1):
-                np.minimum(lowest_around, wide[j : j + height, i : i + width], out=lowest_around)
+    of_three = np.minimum(np.minimum(wide[:-2], wide[1:-1]), wide[2:])
+    lowest_around = np.minimum(np.minimum(of_three[:, :-2], of_three[:, 1:-1]), of_three[:, 2:])
     rows, columns = np.nonzero((surface.loss <= lowest_around) & np.isfinite(surface.loss))
     losses = surface.loss[rows, columns]
     order = np.argsort(losses, kind="stable")[:most]

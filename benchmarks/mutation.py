@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SUITE = {
     "_kernels.py": (
         *("test_kernels.py", "test_losses.py", "test_objective.py", "test_bilinear.py", "test_laws.py"),
-        "test_descent.py",
+        *("test_descent.py", "test_exhaustive.py"),
     ),
     "bilinear.py": ("test_bilinear.py", "test_laws.py", "test_losses.py", "test_kernels.py"),
     "losses.py": ("test_losses.py", "test_objective.py", "test_laws.py", "test_kernels.py", "test_bilinear.py"),
@@ -358,14 +358,25 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("arrival.py", "_fine"): [
         ("end.ncc >= _SHARED", "_error(end) <= PRECISE", "the level of edges chosen by its own error bar"),
     ],
-    ("exhaustive.py", "CellBox._bound"): [
-        ("** 2 / 8", "** 2 / 32", "a bound that is too sharp"),
-        ("dip / (2 * np.where(bounded, least, 1.0))", "0 * dip", "a correlation bounded by its corners"),
-        ("(2, 3)), ((0, 2)", "(0, 1)), ((0, 2)", "the curvature along one of two edges"),
+    ("_kernels.py", "bound_cells"): [
+        ("(8 * parts * parts)", "(32 * parts * parts)", "a bound that is too sharp"),
+        ("(1 + dip / (2 * least))", "1", "a correlation bounded by its corners"),
+        ("loss[y + 1, x], loss[y + 1, x + 1]", "loss[y + 1, x]", "one of four corners forgotten"),
     ],
-    ("exhaustive.py", "_Sums.unmasked"): [
-        ("at(along, 1, 0) if i == 1", "at(along, 0, 1) if i == 1", "a corner's product one pixel off"),
-        ("(1, 2): other", "(1, 2): diagonal", "one diagonal for both"),
+    ("_kernels.py", "_curvature"): [
+        ("s - 2 * matrix[2, 3] + t", "p - 2 * matrix[0, 1] + q", "the curvature along one of two edges"),
+    ],
+    ("_kernels.py", "_add_neighbours"): [
+        ("sign * q[x] * s[x]", "sign * p[x] * t[x]", "one diagonal summed for both"),
+        ("sums[0, x] += sign *", "sums[0, x] +=", "a row that leaves the boxes is added"),
+    ],
+    ("_kernels.py", "sums_of_boxes"): [
+        ("sums[k, i + width - 1] - sums[k, i - 1]", "sums[k, i + width - 1]", "a column never leaves the boxes"),
+        ("range(height - 1)", "range(height)", "a row more than the box has"),
+    ],
+    ("_kernels.py", "products_of_corners"): [
+        ("boxes[3, y, x + 1]", "boxes[3, y + 1, x]", "a corner's product one pixel off"),
+        ("boxes[4, y, x], boxes[5, y, x]", "boxes[4, y, x], boxes[4, y, x]", "one diagonal for both"),
     ],
     ("exhaustive.py", "_Sums.masked"): [
         ("sums(U, second)", "sums(U, one)", "the reference's squares forgotten"),

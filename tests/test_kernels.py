@@ -186,3 +186,25 @@ def test_sums_let_what_is_not_finite_through():
     assert np.isnan(_kernels.sums_ncc(B, A, np.array([(0, 2, 0, 4)]), (0, 0), zeros, zeros, None, None)[0, 2])
     assert np.isnan(_kernels.cell_moments_mse(B, A, (0, 2, 0, 4), (0, 0), None, None)[0])
     assert not {"nnan", "ninf", "fast"} & set(_kernels._FASTMATH)
+
+
+def test_sums_of_boxes():
+    image = np.random.default_rng(5).random((9, 11))
+    got = np.empty((6, 4, 3))
+    _kernels.sums_of_boxes(image, 5, 8, got)
+    right, below, across = image[:-1, 1:], image[1:, :-1], image[1:, 1:]
+    own = image[:-1, :-1]
+    for field, sums in zip((own, own**2, own * right, own * below, own * across, right * below), got, strict=True):
+        want = [[field[j : j + 5, i : i + 8].sum() for i in range(3)] for j in range(4)]
+        np.testing.assert_allclose(sums, want, rtol=1e-14)
+
+
+def test_products_of_corners():
+    image = np.random.default_rng(6).random((9, 11))
+    boxes, got = np.empty((6, 4, 3)), np.empty((3, 2, 4, 4))
+    _kernels.sums_of_boxes(image, 5, 8, boxes)
+    _kernels.products_of_corners(boxes, got)
+    for j, i in np.ndindex(3, 2):
+        corners = [image[j + y : j + y + 5, i + x : i + x + 8] for y in (0, 1) for x in (0, 1)]
+        want = [[(one * other).sum() for other in corners] for one in corners]
+        np.testing.assert_allclose(got[j, i], want, rtol=1e-14)
