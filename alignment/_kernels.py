@@ -690,6 +690,29 @@ def sums_of_boxes(image, height, width, out):
 
 
 @_jit
+def correlate_rows(image, window, out):
+    r"""Write the correlation along the rows' direction of two complex fields, column by column.
+
+    Notes
+    -----
+    With :math:`u = A_{y+j}` and :math:`v = B_y`, `out[:, j]` holds the real and the imaginary part of
+    :math:`\sum_y u v`, as the fields do of theirs. Four rows of the window, whose rows must be a multiple of that, are
+    taken at a time: each sum is read and written a quarter as often.
+    """
+    out[:] = 0.0
+    for y in range(0, window.shape[1], 4):
+        for j in range(out.shape[1]):
+            for x in range(window.shape[2]):
+                real, imaginary = out[0, j, x], out[1, j, x]
+                for k in range(4):
+                    u_r, u_i = image[0, y + k + j, x], image[1, y + k + j, x]
+                    v_r, v_i = window[0, y + k, x], window[1, y + k, x]
+                    real += u_r * v_r - u_i * v_i
+                    imaginary += u_r * v_i + u_i * v_r
+                out[0, j, x], out[1, j, x] = real, imaginary
+
+
+@_jit
 def products_of_corners(boxes, out):
     """Write the sums of the products of the four corners of every cell, from the sums over boxes."""
     for y in range(out.shape[0]):

@@ -28,6 +28,10 @@ Array = NDArray[np.float64]
 
 # the upper triangle of a symmetric 4 x 4 matrix, in the order of the kernels
 _UPPER = np.triu_indices(4)
+# pixels: a step that may be judged by the slope alone, and one that goes nowhere
+_NEAR, _ARRIVED = 1e-6, 1e-12
+# of a loss, relative to it
+_ROUNDING = 1e-15
 
 
 class Weights(NamedTuple):
@@ -402,7 +406,7 @@ def _descend(moments: Moments, a: float, b: float) -> tuple[float, float, float]
     """Descend from a point of the cell by Newton's method.
 
     A coordinate at a border that the gradient presses against stays there, the others take the step, halved until the
-    loss falls.
+    loss falls. Of the last steps only the slope tells whether they lead down: the loss falls by less than its rounding.
     """
     p = moments.at(a, b)
     for _ in range(40):
@@ -418,14 +422,15 @@ def _descend(moments: Moments, a: float, b: float) -> tuple[float, float, float]
         for _ in range(60):
             next_a, next_b = min(max(a + step_a, 0.0), 1.0), min(max(b + step_b, 0.0), 1.0)
             q = moments.at(next_a, next_b)
-            if q.value <= p.value:
+            moved = max(abs(next_a - a), abs(next_b - b))
+            falls = q.value <= p.value + (_ROUNDING * abs(p.value) if moved < _NEAR else 0.0)
+            if falls or moved < _ARRIVED:
                 break
             step_a, step_b = step_a / 2, step_b / 2
-        moved = max(abs(next_a - a), abs(next_b - b))
-        if q.value > p.value:
+        if not falls:
             break
         a, b, p = next_a, next_b, q
-        if moved < 1e-12:
+        if moved < _ARRIVED:
             break
     return a, b, p.value
 

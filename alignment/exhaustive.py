@@ -1,8 +1,9 @@
 r"""The lowest point of a loss over a whole box of displacements, with a bound that says that there is no lower one.
 
 The moments of a cell (see `cells`) are sums of products of the two images, moved by whole pixels. Those of *all* the
-cells of a box are therefore correlations and box sums: one Fourier transform each way and six running sums describe the
-loss completely, at every fraction of a pixel, without a pass over the images for any displacement.
+cells of a box are therefore correlations and box sums: Fourier transforms (of the rows alone, where the box is low) and
+six running sums describe the loss completely, at every fraction of a pixel, without a pass over the images for any
+displacement.
 
 What is left is a search in a handful of numbers per cell. Between the points of a grid the loss cannot dip below them
 by more than its curvature allows; cells that cannot reach the lowest point known are left out, the others looked at on
@@ -29,6 +30,8 @@ Array = NDArray[np.float64]
 # the corners of a cell, and where each pair of them stands in the upper triangle of the moments
 _CORNERS = ((0, 0), (1, 0), (0, 1), (1, 1))
 _PAIRS = [(i, j) for i in range(4) for j in range(i, 4)]
+# so few sums along the columns take less time than a transform there and back
+_FEW_ROWS = 48
 # how often the grid is refined before what remains is minimised cell by cell
 _REFINEMENTS = 3
 # pixels: nearer minima are the same one
@@ -239,7 +242,10 @@ class _Sums:
         boxes, P = np.empty((6, rows, columns)), np.empty((rows - 1, columns - 1, 4, 4))
         _kernels.sums_of_boxes(self.A, *self.size, boxes)
         _kernels.products_of_corners(boxes, P)
-        correlation = self._correlated(self._spectrum(self.A[:-1, :-1]), self._turned(self.B))
+        if rows <= _FEW_ROWS:
+            correlation = self._correlated_by_rows(self.A[:-1, :-1], self.B)
+        else:
+            correlation = self._correlated(self._spectrum(self.A[:-1, :-1]), self._turned(self.B))
         C, S = (
             np.stack([sums[j : j + rows - 1, i : i + columns - 1] for i, j in _CORNERS], axis=-1)
             for sums in (correlation, boxes[0])
@@ -282,6 +288,23 @@ class _Sums:
         field *= turned
         some = np.fft.ifft(field, axis=0)[height - 1 : height - 1 + rows]  # the other rows need no second transform
         return np.fft.irfft(some, fast_length(width + columns - 1), axis=1)[:, width - 1 : width - 1 + columns]
+
+    def _correlated_by_rows(self, field: Array, window: Array) -> Array:
+        """Return the same from the two fields, without transforms along the columns."""
+        (height, width), (rows, columns) = self.size, self.reach
+        length = fast_length(width + columns - 1)
+        whole = height + -height % 4
+        parts = _parts(np.fft.rfft(field, length), whole + rows - 1)
+        sums = np.empty((2, rows, parts.shape[2]))
+        _kernels.correlate_rows(parts, _parts(np.fft.rfft(window[:, ::-1], length), whole), sums)
+        return np.fft.irfft(sums[0] + 1j * sums[1], length)[:, width - 1 : width - 1 + columns]
+
+
+def _parts(field: NDArray[np.complex128], rows: int) -> Array:
+    """Return the real and the imaginary part of a field, above rows of zeros."""
+    parts = np.zeros((2, rows, field.shape[1]))
+    parts[:, : len(field)] = field.real, field.imag
+    return parts
 
 
 def _read(image: Image | Mask, rectangle: tuple[int, int, int, int], outside: float) -> Array:

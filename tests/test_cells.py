@@ -356,6 +356,18 @@ def test_the_lowest_point_of_an_ncc_with_several_minima(pixels):
         check_lowest(MomentsNCC(corners @ target, corners @ corners.T, float(target @ target)), 1.0)
 
 
+def test_the_slope_at_the_lowest_point_is_only_rounding():
+    """There the loss falls by less than its rounding, so that it cannot say whether the last steps lead down."""
+    rng = np.random.default_rng(7)
+    for a, b in rng.uniform(0.2, 0.8, (40, 2)):
+        A = rng.normal(size=(30, 31))
+        along = (1 - a) * A + a * np.roll(A, -1, axis=1)
+        B = (1 - b) * along + b * np.roll(along, -1, axis=0) + 0.05 * rng.normal(size=A.shape)
+        moments = NCC(B, A, domain=(2, 28, 2, 28)).cell(0, 0)
+        at = moments.at(*lowest(moments)[:2])
+        assert max(abs(at.a), abs(at.b)) <= 1e-13
+
+
 def test_the_lowest_point_of_any_symmetric_matrix():
     for seed in range(100):
         matrix = symmetric(np.random.default_rng(seed).normal(size=10))

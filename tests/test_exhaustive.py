@@ -42,6 +42,17 @@ def test_every_cell_is_the_one_that_a_pass_finds(loss, domain, masks):
 
 
 @both
+@pytest.mark.parametrize("height", [50, 51, 52, 53])
+def test_tall_boxes_and_low_ones_have_the_same_cells(loss, height):
+    """Their correlations are summed in different ways."""
+    B, A = np.random.default_rng(3).random((2, height, 20))
+    objective = KINDS[loss](B, A, domain=(25, height - 22, 3, 17))
+    low, tall = CellBox(objective, (2, 1)), CellBox(objective, (2, 24))
+    for name in ("matrix", "vector", "variance_b"):
+        np.testing.assert_allclose(getattr(low, name), getattr(tall, name)[23:25], rtol=1e-12, atol=1e-12)
+
+
+@both
 @masked
 @pytest.mark.parametrize("seed", range(3))
 def test_the_minimum_is_that_of_a_dense_grid(loss, masks, seed):

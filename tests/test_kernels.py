@@ -199,6 +199,17 @@ def test_sums_of_boxes():
         np.testing.assert_allclose(sums, want, rtol=1e-14)
 
 
+@pytest.mark.parametrize(("height", "rows"), [(4, 1), (8, 5)])
+def test_correlate_rows(height, rows):
+    """Of complex fields, without a conjugate."""
+    A, B = np.random.default_rng(7).normal(size=(2, 2, height + rows - 1, 6))
+    got = np.empty((2, rows, 6))
+    _kernels.correlate_rows(A, np.ascontiguousarray(B[:, :height]), got)
+    u, v = A[0] + 1j * A[1], (B[0] + 1j * B[1])[:height]
+    want = np.array([(u[j : j + height] * v).sum(axis=0) for j in range(rows)])
+    np.testing.assert_allclose(got[0] + 1j * got[1], want, rtol=1e-13, atol=1e-14)
+
+
 def test_products_of_corners():
     image = np.random.default_rng(6).random((9, 11))
     boxes, got = np.empty((6, 4, 3)), np.empty((3, 2, 4, 4))
