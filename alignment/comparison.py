@@ -10,17 +10,20 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ._checks import UndefinedLossError
+import numpy as np
+from numpy.typing import NDArray
+
+from ._checks import UndefinedLossError, both
 from .arrival import End, finish, hat_result, nothing_to_compare, smooth_result
 from .journey import Journey, descend_on, objective_of, search, start, window_of
 from .losses import NCC, noise_of
 from .options import Options
-from .pyramid import halve, smooth
+from .pyramid import Masked, halve, smooth
 from .result import Registration
 from .rivals import Votes, vote
 from .search import Peak, phase_peak
 from .tones import tone_curve
-from .verdict import DISTINCT_GAP, HEARD, MARKED, SETTLED, SIGNIFICANT, SURE, VAGUE_SHARE, contested
+from .verdict import CONTESTED_MESSAGE, DISTINCT_GAP, HEARD, MARKED, SETTLED, SIGNIFICANT, SURE, VAGUE_SHARE, contested
 from .views import FRAME, Both, Pair, Views, cropped
 
 # how many levels to try the last steps on
@@ -40,6 +43,8 @@ _SAME = 0.99
 # how often a curve of tones and a displacement take turns, and pixels: how little it then moves
 _TURNS = 4
 _AGREED = 0.05
+# pixels of the level on which the tiles vote: from there, a descent stays within so many
+_SAME_PLACE = 2.0
 # blurred intensities that correlate less than this are not one scene in one light: their edges say more
 _ALIKE = 0.96
 
@@ -62,9 +67,11 @@ class Comparison:
 
     def best(self) -> Registration:
         """Return the attempt by the feature that is asked for, or by the first that convinces, asked of the tiles."""
+        if not self.options.searches:
+            return self.asked(self.by("intensity" if self.options.features == "auto" else self.options.features))
         if self.options.features == "auto":
-            return self._choice() if self.options.searches else self.asked(self.by("intensity"))
-        return self.asked(self.by(self.options.features))
+            return self._elected(self._choice())
+        return self._elected(self.asked(self.by(self.options.features)))
 
     def by(self, features: str) -> Registration:
         """Return where an attempt by one of the features leads; the tiles of the frame have not been asked yet."""
@@ -92,6 +99,49 @@ class Comparison:
             if votes is not None and votes.middle > 0:
                 doubt = contested(votes._replace(middle=math.inf, better=-math.inf), scale)
         return found if doubt is None else replace(found, success=False, status=doubt[0], message=doubt[1])
+
+    def _elected(self, found: Registration) -> Registration:
+        """Return what most of the frame shows, if that is another displacement than the one with the most contrast.
+
+        It stays ambiguous: of a texture that repeats itself, chance decides what most tiles prefer.
+        """
+        features = found.options["features"]
+        if found.status != "ambiguous" or features == "toned":
+            return found
+        compared = "edges" if features == "edges" else "intensity"
+        votes, scale = self._votes(found, compared)
+        if votes is None or votes.majority is None:
+            return found
+        options = replace(self.options, features=features)
+        there = self._among(votes.majority.showing, round(math.log2(scale)), votes.majority.rival, options)
+        if there is None or not there.success:
+            return found
+        again, _ = self._votes(there, compared)
+        if again is None or again.majority is not None:
+            return found
+        message = CONTESTED_MESSAGE.format(x=found.dx, y=found.dy, share=votes.majority.others)
+        runner_up = found.dx, found.dy, found.loss
+        return replace(there, success=False, status="ambiguous", message=message, runner_up=runner_up)
+
+    def _among(
+        self, pixels: NDArray[np.bool_], level: int, at: tuple[float, float], options: Options
+    ) -> Registration | None:
+        """Return where a descent leads from a displacement, all in pixels of a level, that looks at some pixels only.
+
+        None where it leads elsewhere.
+        """
+        scale = 2**level
+        reference = self.both.reference.levels[0]
+        used = np.zeros(reference.image.shape, np.uint8)
+        fine = np.kron(pixels, np.ones((scale, scale), np.uint8))
+        used[: fine.shape[0], : fine.shape[1]] = fine
+        part = Views(Masked(reference.image, both(reference.mask, used)), options.smooth)
+        try:
+            some = Comparison(Both(part, self.both.moving, self.both.threads), options)
+            there = some._descended(options, level, Journey(*at))
+        except UndefinedLossError:
+            return None
+        return there if math.dist((there.dx / scale, there.dy / scale), at) <= _SAME_PLACE else None
 
     def _choice(self) -> Registration:
         """Return the first attempt that converges; one after the first has to be well determined as well."""

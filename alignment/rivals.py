@@ -46,6 +46,25 @@ _LEFT = 0.1
 _REPEATING = 0.8
 
 
+class Majority(NamedTuple):
+    """Most of the tiles of a frame, which want another displacement.
+
+    Attributes
+    ----------
+    rival : (dx, dy)
+        What they want, in pixels.
+    against, others : float
+        The share of the tiles that want it, and of those that want the displacement.
+    showing : bool ndarray of shape (H, W)
+        The pixels of those that agree with the rival, beyond chance and better than with the displacement.
+    """
+
+    rival: tuple[float, float]
+    against: float
+    others: float
+    showing: NDArray[np.bool_]
+
+
 class Votes(NamedTuple):
     """How the tiles of a frame voted on a displacement.
 
@@ -68,6 +87,8 @@ class Votes(NamedTuple):
     better : float
         By how many standard deviations of chance the tiles that see both, taken together, agree better with a rival
         that most of them see.
+    majority : Majority or None
+        Those that want the rival that most tiles want, if they are more than want the displacement.
     """
 
     agreeing: float
@@ -78,6 +99,7 @@ class Votes(NamedTuple):
     against: float = 0.0
     possible: float = 0.0
     better: float = -math.inf
+    majority: Majority | None = None
 
 
 def vote(
@@ -164,6 +186,7 @@ def vote(
     # what noise takes from a correlation, it takes from a likeness too
     kept = float(here[agreeing].mean()) if agreeing.any() else 1.0
     rivals = surfaces.rivals(tiles.chosen(~agreeing), kept)
+    most: Majority | None = None
     enough, within_frame = _beyond_chance(here.size, len(rivals)), tiles.inside(at)
     for rival, score in rivals.items():
         elsewhere = tiles.moved(rival)
@@ -173,7 +196,9 @@ def vote(
         for ballot in (contest.counted(distance, enough), contest.weighed(distance, score, surfaces.chance)):
             if ballot is not None and ballot.possible * votes.preferring > votes.possible * ballot.preferring:
                 votes = votes._replace(rival=rival, **ballot._asdict())
-    return votes
+            if ballot is not None and ballot.against > max(ballot.preferring, most.against if most else 0.0):
+                most = Majority(rival, ballot.against, ballot.preferring, tiles.pixels(contest.rather))
+    return votes._replace(majority=most)
 
 
 class _Ballot(NamedTuple):
@@ -190,6 +215,7 @@ class _Contest:
     def __init__(self, here: Array, there: Array, alike: Array, unit: float) -> None:
         self.agreeing = here > math.tanh(_CHANCE * unit)
         self.present = there > math.tanh(_CHANCE * unit)
+        self.rather = self.present & (there > here)
         self.gain = (np.arctanh(there) - np.arctanh(here)) / (math.sqrt(2) * unit)
         self.against = np.arctanh(_partial(there, here, alike)) / unit
         self.favour = np.arctanh(_partial(here, there, alike)) / unit
@@ -286,13 +312,17 @@ class _Tiles:
         scale = np.sqrt((self.energy + _FLOOR) * (moved.energy + _FLOOR))
         return np.asarray(np.clip(_products(self.blocks, moved.blocks) / scale, -0.99, 0.99))
 
-    def chosen(self, which: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the reference with nothing but the chosen tiles."""
-        image = np.zeros_like(self.u)
+    def pixels(self, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Say which pixels of the reference lie in the chosen tiles."""
+        inside = np.zeros(self.u.shape, np.bool_)
         (top, left), (rows, columns) = self.corner, self.count
         window = np.s_[top : top + TILE * rows, left : left + TILE * columns]
-        image[window] = self.u[window] * np.kron(which.reshape(self.count), np.ones((TILE, TILE), np.bool_))
-        return image
+        inside[window] = np.kron(which.reshape(self.count), np.ones((TILE, TILE), np.bool_))
+        return inside
+
+    def chosen(self, which: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the reference with nothing but the chosen tiles."""
+        return self.u * self.pixels(which)
 
     def _blocks(self, image: NDArray[np.float32], corner: tuple[int, int]) -> NDArray[np.float32]:
         """Cut an image into tiles: shape (tiles, pixels)."""

@@ -55,6 +55,7 @@ SUITE = {
     "comparison.py": ("test_tones.py", "test_registration.py"),
     "arrival.py": ("test_arrival.py", "test_registration.py"),
     "gaussian.py": ("test_gaussian.py",),
+    "rivals.py": ("test_rivals.py",),
 }
 # what several of them share
 SHARED = ("scenes.py", "results.py")
@@ -380,6 +381,20 @@ DEFECTS: dict[tuple[str, str], list[tuple[str, str, str]]] = {
     ("_kernels.py", "sums_of_boxes"): [
         ("sums[k, i + width - 1] - sums[k, i - 1]", "sums[k, i + width - 1]", "a column never leaves the boxes"),
         ("range(height - 1)", "range(height)", "a row more than the box has"),
+    ],
+    ("rivals.py", "vote"): [
+        ("ballot.against > max(ballot.preferring,", "ballot.against > max(0.0,", "a minority that has the last word"),
+    ],
+    ("rivals.py", "_Contest.__init__"): [
+        ("self.present & (there > here)", "self.present", "tiles that show both counted for the rival"),
+    ],
+    ("comparison.py", "Comparison._elected"): [
+        ('success=False, status="ambiguous"', 'success=True, status="converged"', "what the tiles elect believed"),
+        ("votes.majority.showing,", "votes.majority.showing | True,", "the others not left out"),
+    ],
+    ("comparison.py", "Comparison._among"): [
+        ("<= _SAME_PLACE", "<= math.inf", "a descent that leads elsewhere"),
+        ("used[: fine.shape[0], : fine.shape[1]] = fine", "used[:] = 1", "all pixels looked at"),
     ],
     ("_kernels.py", "correlate_rows"): [
         ("u_r * v_r - u_i * v_i", "u_r * v_r + u_i * v_i", "one of two spectra conjugated"),

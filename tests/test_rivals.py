@@ -87,6 +87,28 @@ def test_a_minority_is_contested_however_strong_its_contrast():
     assert votes.rival == (7.0, -4.0)
     assert votes.against > votes.preferring
     assert contested(votes)[0] == "ambiguous"
+    assert votes.majority.rival == votes.rival
+    assert (votes.majority.against, votes.majority.others) == (votes.against, votes.preferring)
+    shown = votes.majority.showing
+    assert shown.shape == reference.shape
+    assert shown[:, :96].mean() > 0.9
+    assert not shown[:, 112:].any()
+
+
+def test_tiles_that_show_both_are_of_those_that_they_agree_with_better():
+    reference, moving = in_part(0.7)
+    moving[:, 112:] += 0.3 * cut(texture(), 7, -4)[:, 112:]
+    votes = asked(reference, moving, (-6.0, 9.0))
+    assert votes.majority.rival == (7.0, -4.0)
+    assert votes.majority.showing[:, :96].mean() > 0.9
+    assert not votes.majority.showing[:, 112:].any()
+
+
+def test_a_majority_is_none_without_a_rival_and_where_most_tiles_agree():
+    assert asked(*in_part(1.0), (7.0, -4.0)).majority is None
+    votes = asked(*in_part(0.7), (7.0, -4.0))
+    assert votes.rival == (-6.0, 9.0)
+    assert votes.majority is None
 
 
 def test_a_small_thing_that_moves_does_no_harm():
