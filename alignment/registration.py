@@ -102,8 +102,8 @@ def register(
     level found; the outer tenth, where scans have frames that do not move with the content, is left out. The window
     is fixed at each level, which keeps the loss continuous.
 
-    A correlation stands out where there is most contrast. If most parts of the frame want another displacement, that one
-    is returned, from a descent that looks at these parts alone; it is called ambiguous, and the first is its runner-up.
+    A correlation stands out where there is most contrast. If most parts of the frame want another displacement, that is
+    returned, from a descent that looks at these parts alone; it is called ambiguous, the first one its runner-up.
 
     Examples
     --------

@@ -59,7 +59,8 @@ class Registration:
     window : (top, bottom, left, right)
         The pixels of the reference that were compared at the finest level.
     runner_up : tuple (dx, dy, loss) or None
-        The next best distinct displacement that the search found, at its coarse resolution.
+        The next best distinct displacement that the search found, at its coarse resolution; or the one that stands out
+        more but that fewer parts of the frame show.
     n_steps, n_evaluations, n_passes : int
         Steps taken, losses asked for, times that the two images (or coarse versions) were read.
     trace : structured ndarray
