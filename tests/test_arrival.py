@@ -75,6 +75,17 @@ def last_steps(images, start):
     return finish([both.featured(level, "intensity") for level in (1, 0)], Journey(*start), options)
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_a_wide_kernel_hides_is_told(seed):
+    """A part of one image has fine structure that the other lacks: smoothed by 1.2 px it would look like noise."""
+    rng, shape, at = np.random.default_rng(seed), (140, 150), ((0, 0), (1.3, -0.4))
+    images = [scene(shape, *shift, blur=3.0, seed=3) + rng.normal(0, 0.1, shape) for shift in at]
+    images[1][:, 90:] += 0.5 * scene(shape, blur=1.0, seed=77 + seed)[:, 90:]
+    end = last_steps(images, (1.0, 0.0))
+    assert not end.found.spread.like_noise
+    assert np.sqrt(np.trace(end.found.spread.covariance)) > 0.07
+
+
 def test_what_a_coarse_level_finds_leads_back_to_the_fine_one():
     """A pixel and more from its minimum the finest level is lost; half as many pixels away the next one is not."""
     images = [scene((160, 180), *at) for at in ((0, 0), (3.3, -7.4))]
