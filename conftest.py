@@ -1,8 +1,13 @@
 """What every test of the project goes through, doctests of the package included."""
 
+import os
 import sys
 
 import pytest
+
+# as many tests run side by side as there are cores: linear algebra in threads of its own took fifteen times as long
+for _library in ("OPENBLAS", "OMP", "MKL"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -52,7 +52,7 @@ SUITE = {
     "tones.py": ("test_tones.py",),
     "views.py": ("test_views.py", "test_registration.py"),
     "channels.py": ("test_channels.py",),
-    "comparison.py": ("test_tones.py", "test_registration.py"),
+    "comparison.py": ("test_comparison.py", "test_tones.py", "test_registration.py"),
     "arrival.py": ("test_arrival.py", "test_registration.py"),
     "gaussian.py": ("test_gaussian.py",),
     "rivals.py": ("test_rivals.py",),
@@ -476,7 +476,12 @@ def copied(folder: Path) -> None:
 
 def run_suite(folder: Path, file: str) -> subprocess.CompletedProcess[str]:
     """Run the tests in a folder against the package in it, up to the first failure."""
-    here = {"NUMBA_DISABLE_JIT": "1", "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    here = {
+        "NUMBA_DISABLE_JIT": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
     tests = [f"tests/{name}" for name in SUITE[file]]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", "-p", "no:cacheprovider", *tests]
     return subprocess.run(
